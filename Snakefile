@@ -1,0 +1,77 @@
+# alma: from a base model and a few thousand human labels to an aligned model.
+# Data flows in the order of the includes below; every stage is one file in rules/, and the script
+# of a rule is scripts/{rule}.py.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+wildcard_constraints:
+    run="|".join(RUNS),
+    checkpoint=r"base|sft-\d+|judge-seed|judge|round-\d+",
+    round=r"[1-9]\d*",
+    shard=r"\d+",
+    block=r"\d+",
+    index=r"\d+",
+    benchmark=r"[A-Za-z0-9_]+",
+
+
+include: "rules/seeds.smk"
+include: "rules/base_model.smk"
+include: "rules/prompts.smk"
+include: "rules/sft.smk"
+include: "rules/responses.smk"
+include: "rules/judge.smk"
+include: "rules/scores.smk"
+include: "rules/selection.smk"
+include: "rules/rounds.smk"
+include: "rules/evaluation.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    prompts,
+    judge,
+    evaluate,
+
+
+rule all:
+    default_target: True
+    input:
+        model_files(RUN, final_checkpoint(RUN)),
+        f"results/{RUN}/evaluation/summary.csv",
+        f"results/{RUN}/evaluation/judge.csv",
+        f"results/{RUN}/report.html",
+
+
+rule prompts:
+    input:
+        [f"results/{RUN}/rounds/{r}/prompts/{s}.parquet" for r in later_rounds(RUN) for s in shards(RUN)],
+
+
+rule judge:
+    input:
+        model_files(RUN, "judge"),
+        f"results/{RUN}/evaluation/judge.csv",
+
+
+rule evaluate:
+    input:
+        f"results/{RUN}/evaluation/summary.csv",
+        f"results/{RUN}/evaluation/judge.csv",
+
+
+onstart:
+    print_summary("start")
+
+
+onsuccess:
+    print_summary("end")

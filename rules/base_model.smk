@@ -1,0 +1,31 @@
+# The model to align, from a local path, the hub or a package, as one safetensors file with a chat template.
+# It waits for the seeds (without depending on their content), so that bad seeds stop everything.
+
+
+rule base_model:
+    input:
+        seeds_checked=ancient(at("seeds/sft.parquet")),
+        files=lambda w: base_model_files(w.run),
+    output:
+        model_outputs("base"),
+    log:
+        "results/{run}/logs/base_model.log",
+    benchmark:
+        "results/{run}/benchmarks/base_model.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "base_model",
+            source=cfg(w, "base_model", "source"),
+            chat_template=cfg(w, "base_model", "chat_template"),
+            accept_terms=cfg(w, "base_model", "accept_terms"),
+        ),
+    message:
+        "Preparing the base model"
+    script:
+        "../scripts/base_model.py"

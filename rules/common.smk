@@ -1,0 +1,220 @@
+# What the rule files share: the config of a run, paths, counts, and the `spec` of a job.
+# Standard library only. A rule reads its config through `cfg` and hands it on in `spec`.
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+SCRIPTS = ROOT / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from alma.codehash import code_hash
+from alma.config import check_config, data_sources, is_local, run_configs
+from alma.errors import InputError
+from alma.sharding import block_samples, ceil_div, shard_range
+
+try:
+    check_config(config)
+    RUNS = run_configs(config)  # {name of the run: its whole config}
+except InputError as error:
+    raise WorkflowError(str(error))
+RUN = config["run"]
+CONDA = "../envs/cpu.yaml"
+MODEL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
+
+
+def cfg(wildcards, *path):
+    """Config value of the run that a job belongs to (wildcards or a name): cfg(w, "judge", "min_mass")."""
+    value = RUNS[getattr(wildcards, "run", wildcards)]
+    for key in path:
+        value = value[key]
+    return value
+
+
+def spec(script, threads=1, **values):
+    """The one param of a rule: its narrow config and a hash of its code, as sorted JSON.
+
+    Snakemake compares params without their names and in any order; one string is exact.
+    """
+    code = code_hash(SCRIPTS / f"{script}.py")
+    facts = {"script": f"{script}.py", "code": code, "threads": threads, "config": values}
+    return json.dumps(facts, sort_keys=True)
+
+
+# paths
+
+
+def at(pattern):
+    """Path of an input artifact in the job's run."""
+    return "results/{run}/" + pattern
+
+
+def model_files(run, checkpoint):
+    """Files of a checkpoint, as inputs; provenance.json is left out, since it holds the time."""
+    return [f"results/{run}/models/{checkpoint}/{name}" for name in MODEL_FILES]
+
+
+def model(checkpoint):
+    """Input function: the files of a checkpoint; `checkpoint` may hold wildcards."""
+    return lambda w: model_files(w.run, checkpoint.format(**dict(w.items())))
+
+
+def model_outputs(checkpoint):
+    """Outputs of a rule that makes a checkpoint."""
+    return [f"results/{{run}}/models/{checkpoint}/{name}" for name in (*MODEL_FILES, "provenance.json")]
+
+
+# counts and names
+
+
+def later_rounds(run):
+    """Rounds that sample and select; round 1 is the SFT on the seeds."""
+    return range(2, cfg(run, "rounds") + 1)
+
+
+def shards(run):
+    return range(ceil_div(cfg(run, "prompts_per_round"), cfg(run, "prompts_per_shard")))
+
+
+def blocks(run):
+    return range(ceil_div(cfg(run, "samples_per_prompt"), cfg(run, "samples_per_block")))
+
+
+def sft_checkpoints(run):
+    return [f"sft-{i}" for i in range(cfg(run, "checkpoints", "sft"))]
+
+
+def sampled_checkpoints(run, round_):
+    """Checkpoints that round `round_` samples from, in order; round 2 has no latest model yet."""
+    names = []
+    for name in cfg(run, "checkpoints", "sample"):
+        if name == "latest":
+            name = f"round-{round_ - 1}" if round_ > 2 else None
+        if name and name not in names:
+            names.append(name)
+    return names or ["sft-0"]
+
+
+def final_checkpoint(run):
+    rounds = cfg(run, "rounds")
+    return f"round-{rounds}" if rounds > 1 else "sft-0"
+
+
+def evaluated_checkpoints(run):
+    return ["base", *sft_checkpoints(run), *(f"round-{r}" for r in later_rounds(run))]
+
+
+def trained_checkpoints(run):
+    return [*evaluated_checkpoints(run)[1:], "judge-seed", "judge"]
+
+
+def benchmarks(run):
+    return sorted(cfg(run, "evaluation", "benchmarks"))
+
+
+def sample_indices(w):
+    """Sample indices that one samples file holds (checkpoint x block)."""
+    names = sampled_checkpoints(w.run, int(w.round))
+    sizes = cfg(w, "samples_per_block"), cfg(w, "samples_per_prompt")
+    return block_samples(int(w.block), *sizes, names.index(w.checkpoint), len(names))
+
+
+def round_files(run, round_, kind, shard=None):
+    """All `samples` or `scores` files of a round, or of one shard of it."""
+    return [
+        f"results/{run}/rounds/{round_}/{kind}/{name}/{s}-{b}.parquet"
+        for s in (shards(run) if shard is None else [shard])
+        for b in blocks(run)
+        for name in sampled_checkpoints(run, int(round_))
+    ]
+
+
+def local_seed_files(run):
+    """Seed and benchmark files on this machine; hub data sets are named in the spec instead."""
+    return sorted({path for path in data_sources(cfg(run)).values() if is_local(path)})
+
+
+def base_model_files(run):
+    """Files of a local base model and of a chat template of the user's, as inputs."""
+    source, template = cfg(run, "base_model", "source"), cfg(run, "base_model", "chat_template")
+    found = [template] if template else []
+    if is_local(source):
+        folder = Path(source)
+        found += [str(path) for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else [source]
+    return found
+
+
+def prompt_files(run, kind):
+    return [f"results/{run}/prompts/{kind}/{s}.parquet" for s in range(cfg(run, "prompts", "shards"))]
+
+
+def shard_size(w):
+    """Prompts in one shard of a round; the last shard may be short."""
+    return len(shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round")))
+
+
+def distillation_files(run, kind):
+    """The first samples of round 2 that hold enough pairs for self-distillation: block 0, shard by shard."""
+    a_shard = cfg(run, "prompts_per_shard") * min(cfg(run, "samples_per_block"), cfg(run, "samples_per_prompt"))
+    wanted = list(shards(run))[: ceil_div(cfg(run, "judge", "distillation", "pairs"), a_shard)]
+    if kind == "prompts":
+        return [f"results/{run}/rounds/2/prompts/{s}.parquet" for s in wanted]
+    names = sampled_checkpoints(run, 2)
+    return [f"results/{run}/rounds/2/samples/{name}/{s}-0.parquet" for s in wanted for name in names]
+
+
+def dataset_sources(run, round_):
+    """Where the data set of a round comes from: the seeds, or the round's selected responses."""
+    if round_ == 1:
+        return [f"results/{run}/seeds/sft.parquet"]
+    return [f"results/{run}/rounds/{round_}/selected/{s}.parquet" for s in shards(run)]
+
+
+def start_checkpoint(run):
+    return "base" if cfg(run, "training", "objective") == "best_of_n" else "sft-0"
+
+
+def training_sets(run, round_):
+    if cfg(run, "training", "objective") == "best_of_n":
+        return [f"results/{run}/rounds/{r}/dataset.parquet" for r in range(1, round_ + 1)]
+    return [f"results/{run}/rounds/{r}/preferences.parquet" for r in range(2, round_ + 1)]
+
+
+def objective(w):
+    """The part of the training config that the run's objective uses."""
+    if cfg(w, "training", "objective") == "best_of_n":
+        return {"objective": "best_of_n", "training": cfg(w, "training", "sft")}
+    return {"objective": "dpo", "training": cfg(w, "training", "dpo"), "beta": cfg(w, "training", "dpo_beta")}
+
+
+def evaluation_files(run):
+    return [f"results/{run}/evaluation/{c}/{b}.parquet" for c in evaluated_checkpoints(run) for b in benchmarks(run)]
+
+
+# resources
+
+
+def engine(w):
+    """The engine's part of a spec; `threads` travels beside it."""
+    return {key: value for key, value in cfg(w, "engine").items() if key != "threads"}
+
+
+def needs_gpu(w):
+    """1 where a job runs on a GPU: the profile lets one such job run at a time."""
+    device = cfg(w, "engine", "device")
+    return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
+
+
+def print_summary(when):
+    """What a user reads before and after the jobs; a failure here never fails the run."""
+    subprocess.run([sys.executable, str(SCRIPTS / "summary.py"), when, RUN, final_checkpoint(RUN)], check=False)

@@ -1,0 +1,99 @@
+# Every checkpoint answers the evaluation prompts; programs check the answers and the judge scores them.
+
+
+rule sample_evaluation:
+    input:
+        model=model("{checkpoint}"),
+        seeds=at("seeds/sft.parquet"),
+        prompts=at("seeds/eval.parquet"),
+    output:
+        responses="results/{run}/evaluation/responses/{checkpoint}/{benchmark}.parquet",
+    log:
+        "results/{run}/logs/sample_evaluation/{checkpoint}-{benchmark}.log",
+    benchmark:
+        "results/{run}/benchmarks/sample_evaluation/{checkpoint}-{benchmark}.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "engine", "threads")
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "sample_evaluation",
+            threads=cfg(w, "engine", "threads"),
+            seed=cfg(w, "seed"),
+            engine=engine(w),
+            checkpoint=w.checkpoint,
+            benchmark_name=w.benchmark,
+            examples=cfg(w, "evaluation", "examples") if w.checkpoint == "base" else 0,
+            temperature=cfg(w, "evaluation", "temperature"),
+            max_tokens=cfg(w, "evaluation", "max_tokens"),
+        ),
+    message:
+        "Answering {wildcards.benchmark} with {wildcards.checkpoint}"
+    script:
+        "../scripts/sample_evaluation.py"
+
+
+rule score_evaluation:
+    input:
+        model=model("judge"),
+        prompts=at("seeds/eval.parquet"),
+        responses=at("evaluation/responses/{checkpoint}/{benchmark}.parquet"),
+    output:
+        scores="results/{run}/evaluation/{checkpoint}/{benchmark}.parquet",
+    log:
+        "results/{run}/logs/score_evaluation/{checkpoint}-{benchmark}.log",
+    benchmark:
+        "results/{run}/benchmarks/score_evaluation/{checkpoint}-{benchmark}.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "engine", "threads")
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "score_evaluation",
+            threads=cfg(w, "engine", "threads"),
+            engine=engine(w),
+            min_mass=cfg(w, "judge", "min_mass"),
+            max_unreadable=cfg(w, "judge", "max_unreadable"),
+        ),
+    message:
+        "Judging {wildcards.checkpoint} on {wildcards.benchmark}"
+    script:
+        "../scripts/score_evaluation.py"
+
+
+rule summarize_evaluation:
+    input:
+        results=lambda w: evaluation_files(w.run),
+        prompts=at("seeds/eval.parquet"),
+    output:
+        summary="results/{run}/evaluation/summary.csv",
+    log:
+        "results/{run}/logs/summarize_evaluation.log",
+    benchmark:
+        "results/{run}/benchmarks/summarize_evaluation.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "summarize_evaluation",
+            seed=cfg(w, "seed"),
+            checkpoints=evaluated_checkpoints(w.run),
+            max_tokens=cfg(w, "evaluation", "max_tokens"),
+            resamples=cfg(w, "evaluation", "resamples"),
+        ),
+    message:
+        "Summarizing the evaluation"
+    script:
+        "../scripts/summarize_evaluation.py"

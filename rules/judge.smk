@@ -1,0 +1,164 @@
+# The judge: trained on the human scores (judge-seed), then on its own scores of sampled responses (judge).
+
+
+rule train_judge_seed:
+    input:
+        model=model("base"),
+        seeds=at("seeds/judge.parquet"),
+    output:
+        model=model_outputs("judge-seed"),
+        curve="results/{run}/tables/training/judge-seed.csv",
+    log:
+        "results/{run}/logs/train_judge_seed.log",
+    benchmark:
+        "results/{run}/benchmarks/train_judge_seed.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "training", "threads")
+    resources:
+        mem_mb=9000,
+        runtime=600,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "train_judge_seed",
+            threads=cfg(w, "training", "threads"),
+            seed=[cfg(w, "seed"), "judge-seed"],
+            device=cfg(w, "engine", "device"),
+            training=cfg(w, "judge", "training"),
+        ),
+    message:
+        "Training the judge on the human scores"
+    script:
+        "../scripts/train_judge_seed.py"
+
+
+rule score_distillation:
+    input:
+        model=model("judge-seed"),
+        prompts=lambda w: distillation_files(w.run, "prompts"),
+        responses=lambda w: distillation_files(w.run, "samples"),
+    output:
+        pairs="results/{run}/judge/distillation.parquet",
+    log:
+        "results/{run}/logs/score_distillation.log",
+    benchmark:
+        "results/{run}/benchmarks/score_distillation.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "engine", "threads")
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "score_distillation",
+            threads=cfg(w, "engine", "threads"),
+            seed=cfg(w, "seed"),
+            engine=engine(w),
+            pairs=cfg(w, "judge", "distillation", "pairs"),
+            min_mass=cfg(w, "judge", "min_mass"),
+            max_unreadable=cfg(w, "judge", "max_unreadable"),
+        ),
+    message:
+        "Scoring sampled responses with the seed judge (self-distillation)"
+    script:
+        "../scripts/score_distillation.py"
+
+
+rule train_judge:
+    input:
+        model=model("judge-seed"),
+        seeds=at("seeds/judge.parquet"),
+        pairs=at("judge/distillation.parquet"),
+    output:
+        model=model_outputs("judge"),
+        curve="results/{run}/tables/training/judge.csv",
+    log:
+        "results/{run}/logs/train_judge.log",
+    benchmark:
+        "results/{run}/benchmarks/train_judge.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "training", "threads")
+    resources:
+        mem_mb=9000,
+        runtime=600,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "train_judge",
+            threads=cfg(w, "training", "threads"),
+            seed=[cfg(w, "seed"), "judge"],
+            device=cfg(w, "engine", "device"),
+            training=cfg(w, "judge", "distillation", "training"),
+        ),
+    message:
+        "Training the judge further on its own scores"
+    script:
+        "../scripts/train_judge.py"
+
+
+rule score_heldout:
+    input:
+        model=model("{checkpoint}"),
+        seeds=at("seeds/judge.parquet"),
+        heldout=at("seeds/judge_heldout.parquet"),
+        benchmark=at("seeds/judge_benchmark.parquet"),
+    output:
+        scores="results/{run}/judge/heldout/{checkpoint}.parquet",
+    log:
+        "results/{run}/logs/score_heldout/{checkpoint}.log",
+    benchmark:
+        "results/{run}/benchmarks/score_heldout/{checkpoint}.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "engine", "threads")
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "score_heldout",
+            threads=cfg(w, "engine", "threads"),
+            seed=cfg(w, "seed"),
+            engine=engine(w),
+            examples=cfg(w, "judge", "examples") if w.checkpoint == "base" else 0,
+            min_mass=cfg(w, "judge", "min_mass"),
+        ),
+    message:
+        "Scoring the held-out judge rows with {wildcards.checkpoint}"
+    script:
+        "../scripts/score_heldout.py"
+
+
+rule evaluate_judge:
+    input:
+        base=at("judge/heldout/base.parquet"),
+        judge_seed=at("judge/heldout/judge-seed.parquet"),
+        judge=at("judge/heldout/judge.parquet"),
+    output:
+        table="results/{run}/evaluation/judge.csv",
+        calibration="results/{run}/tables/judge_calibration.csv",
+    log:
+        "results/{run}/logs/evaluate_judge.log",
+    benchmark:
+        "results/{run}/benchmarks/evaluate_judge.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "evaluate_judge",
+            seed=cfg(w, "seed"),
+            resamples=cfg(w, "evaluation", "resamples"),
+        ),
+    message:
+        "Measuring the four judges on held-out human scores"
+    script:
+        "../scripts/evaluate_judge.py"

@@ -1,0 +1,35 @@
+# Responses to the round's prompts: checkpoint x shard x block, every request with a seed of its own.
+
+
+rule sample_responses:
+    input:
+        model=model("{checkpoint}"),
+        prompts=at("rounds/{round}/prompts/{shard}.parquet"),
+    output:
+        responses="results/{run}/rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet",
+    log:
+        "results/{run}/logs/sample_responses/{round}-{checkpoint}-{shard}-{block}.log",
+    benchmark:
+        "results/{run}/benchmarks/sample_responses/{round}-{checkpoint}-{shard}-{block}.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "engine", "threads")
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "sample_responses",
+            threads=cfg(w, "engine", "threads"),
+            seed=cfg(w, "seed"),
+            engine=engine(w),
+            round_=int(w.round),
+            checkpoint=w.checkpoint,
+            samples=sample_indices(w),
+            **cfg(w, "sampling"),
+        ),
+    message:
+        "Sampling {wildcards.checkpoint} for round {wildcards.round} (shard {wildcards.shard}, block {wildcards.block})"
+    script:
+        "../scripts/sample_responses.py"

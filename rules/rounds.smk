@@ -1,0 +1,34 @@
+# A round's model, always trained from the base model: on D1 + ... + Dr (best_of_n), or with DPO on the
+# preference pairs of rounds 2..r, where the start and reference is sft-0 (the base model after D1).
+
+
+rule train_round:
+    input:
+        model=lambda w: model_files(w.run, start_checkpoint(w.run)),
+        datasets=lambda w: training_sets(w.run, int(w.round)),
+    output:
+        model=model_outputs("round-{round}"),
+        curve="results/{run}/tables/training/round-{round}.csv",
+    log:
+        "results/{run}/logs/train_round/{round}.log",
+    benchmark:
+        "results/{run}/benchmarks/train_round/{round}.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "training", "threads")
+    resources:
+        mem_mb=12000,
+        runtime=1200,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "train_round",
+            threads=cfg(w, "training", "threads"),
+            seed=[cfg(w, "seed"), "round", int(w.round)],
+            device=cfg(w, "engine", "device"),
+            **objective(w),
+        ),
+    message:
+        "Training the model of round {wildcards.round}"
+    script:
+        "../scripts/train_round.py"

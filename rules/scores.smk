@@ -1,0 +1,33 @@
+# The judge's real-valued score of every response, file by file as they were sampled.
+
+
+rule score_responses:
+    input:
+        model=model("judge"),
+        prompts=at("rounds/{round}/prompts/{shard}.parquet"),
+        responses=at("rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet"),
+    output:
+        scores="results/{run}/rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet",
+    log:
+        "results/{run}/logs/score_responses/{round}-{checkpoint}-{shard}-{block}.log",
+    benchmark:
+        "results/{run}/benchmarks/score_responses/{round}-{checkpoint}-{shard}-{block}.tsv"
+    conda:
+        CONDA
+    threads: lambda w: cfg(w, "engine", "threads")
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=needs_gpu,
+    params:
+        spec=lambda w: spec(
+            "score_responses",
+            threads=cfg(w, "engine", "threads"),
+            engine=engine(w),
+            min_mass=cfg(w, "judge", "min_mass"),
+            max_unreadable=cfg(w, "judge", "max_unreadable"),
+        ),
+    message:
+        "Scoring {wildcards.checkpoint} in round {wildcards.round} (shard {wildcards.shard}, block {wildcards.block})"
+    script:
+        "../scripts/score_responses.py"

@@ -1,0 +1,37 @@
+# Human labels in, checked tables out. Bad rows are listed all at once, and nothing else starts.
+
+
+rule read_seeds:
+    input:
+        files=lambda w: local_seed_files(w.run),
+    output:
+        sft="results/{run}/seeds/sft.parquet",
+        judge="results/{run}/seeds/judge.parquet",
+        judge_heldout="results/{run}/seeds/judge_heldout.parquet",
+        judge_benchmark="results/{run}/seeds/judge_benchmark.parquet",
+        eval="results/{run}/seeds/eval.parquet",
+    log:
+        "results/{run}/logs/read_seeds.log",
+    benchmark:
+        "results/{run}/benchmarks/read_seeds.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "read_seeds",
+            seed=cfg(w, "seed"),
+            sft=cfg(w, "seeds", "sft"),
+            judge=cfg(w, "seeds", "judge"),
+            scale=cfg(w, "judge", "scale"),
+            heldout_fraction=cfg(w, "judge", "heldout_fraction"),
+            judge_benchmark=cfg(w, "judge", "benchmark"),
+            benchmarks=cfg(w, "evaluation", "benchmarks"),
+        ),
+    message:
+        "Reading and checking the seeds"
+    script:
+        "../scripts/read_seeds.py"

@@ -1,0 +1,58 @@
+# The best response a prompt, a preference pair a prompt, and the round's data sets.
+
+
+rule select_responses:
+    input:
+        prompts=at("rounds/{round}/prompts/{shard}.parquet"),
+        responses=lambda w: round_files(w.run, w.round, "samples", w.shard),
+        scores=lambda w: round_files(w.run, w.round, "scores", w.shard),
+    output:
+        selected="results/{run}/rounds/{round}/selected/{shard}.parquet",
+    log:
+        "results/{run}/logs/select_responses/{round}-{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/select_responses/{round}-{shard}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "select_responses",
+            seed=[cfg(w, "seed"), int(w.round)],
+            selection=cfg(w, "training", "selection"),
+            tie_tolerance=cfg(w, "training", "tie_tolerance"),
+        ),
+    message:
+        "Selecting responses of round {wildcards.round} (shard {wildcards.shard})"
+    script:
+        "../scripts/select_responses.py"
+
+
+rule build_dataset:
+    input:
+        sources=lambda w: dataset_sources(w.run, int(w.round)),
+    output:
+        dataset="results/{run}/rounds/{round}/dataset.parquet",
+        preferences="results/{run}/rounds/{round}/preferences.parquet",
+    log:
+        "results/{run}/logs/build_dataset/{round}.log",
+    benchmark:
+        "results/{run}/benchmarks/build_dataset/{round}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "build_dataset",
+            round_=int(w.round),
+        ),
+    message:
+        "Building the data set of round {wildcards.round}"
+    script:
+        "../scripts/build_dataset.py"

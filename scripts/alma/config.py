@@ -1,0 +1,189 @@
+"""Check a config against the schema, fill in defaults, and derive the config of each run."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from alma.errors import InputError, fail_with
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "schemas" / "config.schema.yaml"
+_TRAININGS = (("judge", "training"), ("judge", "distillation", "training"), ("training", "sft"), ("training", "dpo"))
+
+
+def load_schema() -> dict[str, Any]:
+    """The config schema as a dict."""
+    import yaml
+
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Follow the `$ref` of a schema node into `$defs`; the node's own keys win."""
+    if "$ref" not in node:
+        return node
+    target = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return target | {key: value for key, value in node.items() if key != "$ref"}
+
+
+def fill_defaults(values: dict[str, Any], node: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Add the schema's default for every key that `values` lacks, at every depth, in place."""
+    for key, child in node.get("properties", {}).items():
+        child = resolve(child, schema)
+        if key not in values and "default" in child:
+            values[key] = copy.deepcopy(child["default"])
+        if isinstance(values.get(key), dict):
+            fill_defaults(values[key], child, schema)
+
+
+def _legal(error: Any) -> str:
+    """What the schema wants, in words, for one jsonschema error."""
+    kind, want = error.validator, error.validator_value
+    words = {
+        "enum": lambda: "one of " + ", ".join(map(str, want)),
+        "type": lambda: " or ".join(want) if isinstance(want, list) else want,
+        "minimum": lambda: f"at least {want}",
+        "maximum": lambda: f"at most {want}",
+        "exclusiveMinimum": lambda: f"more than {want}",
+        "exclusiveMaximum": lambda: f"less than {want}",
+        "pattern": lambda: f"text that matches {want}",
+        "minItems": lambda: f"at least {want} values",
+        "maxItems": lambda: f"at most {want} values",
+        "uniqueItems": lambda: "values that differ",
+    }
+    return words.get(kind, lambda: error.message)()
+
+
+def _describe(error: Any) -> list[str]:
+    path = ".".join(map(str, error.absolute_path))
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = sorted(error.schema.get("properties", {}))
+        prefix = f"{path}." if path else ""
+        unknown = sorted(set(map(str, error.instance)) - set(known))
+        return [f"{prefix}{key}: unknown key; known here: {', '.join(known)}" for key in unknown]
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        return [f"{path + '.' if path else ''}{key}: missing" for key in missing]
+    if error.validator == "oneOf":
+        deeper = [e for e in error.context or [] if e.absolute_path != error.absolute_path or e.validator != "type"]
+        if deeper and isinstance(error.instance, dict):
+            return [line for e in deeper for line in _describe(e)]
+        wanted = " or ".join(dict.fromkeys(_legal(e) for e in error.context or []))
+        return [f"{path}: found {error.instance!r}, expected {wanted}"]
+    hint = ""
+    if error.validator == "type" and isinstance(error.instance, str):
+        try:
+            hint = f" (write {float(error.instance)!r} as a number: YAML needs a dot, as in 1.0e-5)"
+        except ValueError:
+            pass
+    return [f"{path or 'config'}: found {error.instance!r}, expected {_legal(error)}{hint}"]
+
+
+def _contradictions(config: dict[str, Any]) -> list[str]:
+    """What single keys cannot show: values that do not fit together, files that are not there."""
+    found = []
+    low, high = config["judge"]["scale"]
+    if low >= high:
+        found.append(f"judge.scale: found [{low}, {high}], expected the lower end first")
+    few, most = config["prompts"]["examples"]
+    if few > most:
+        found.append(f"prompts.examples: found [{few}, {most}], expected the smaller number first")
+    for name in config["checkpoints"]["sample"]:
+        if name != "latest" and int(name.split("-")[1]) >= config["checkpoints"]["sft"]:
+            trained = config["checkpoints"]["sft"]
+            found.append(f"checkpoints.sample: found {name}, expected sft-0 .. sft-{trained - 1} or latest (checkpoints.sft is {trained})")
+    if config["prompts"]["clusters"] < config["prompts_per_round"]:
+        found.append(
+            f"prompts.clusters: found {config['prompts']['clusters']}, expected at least prompts_per_round "
+            f"({config['prompts_per_round']}): a round takes one prompt a cluster"
+        )
+    for keys in _TRAININGS:
+        values = config
+        for key in keys:
+            values = values[key]
+        if values["batch_size"] % values["micro_batch_size"]:
+            found.append(
+                f"{'.'.join(keys)}.micro_batch_size: found {values['micro_batch_size']}, expected a divisor of "
+                f"batch_size ({values['batch_size']})"
+            )
+    for key, source in data_sources(config).items():
+        if is_local(source) and not Path(source).is_file():
+            found.append(f"{key}: found {source!r}, expected a file that exists (looked in {Path.cwd()})")
+        elif source.startswith("package:"):
+            found.append(f"{key}: found {source!r}, expected a path or hub:OWNER/NAME@REVISION")
+    for key, source in {**data_sources(config), "base_model": config["base_model"]["source"]}.items():
+        if source.startswith("hub:") and len(source.partition("@")[2].split(":")[0]) != 40:
+            found.append(f"{key}: found {source!r}, expected hub:OWNER/NAME@REVISION with the 40 digits of a commit")
+    model = config["base_model"]["source"]
+    if is_local(model) and not Path(model).exists():
+        found.append(f"base_model: found {model!r}, expected a folder or file that exists, hub:OWNER/NAME@REVISION or package:NAME")
+    return found
+
+
+def is_local(source: str) -> bool:
+    """Whether a source is a path (neither hub: nor package:)."""
+    return not source.startswith(("hub:", "package:"))
+
+
+def data_sources(config: dict[str, Any]) -> dict[str, str]:
+    """Every data set of a config: {key path: source}."""
+    sources = {"seeds.sft": config["seeds"]["sft"], "seeds.judge": config["seeds"]["judge"]}
+    for name, source in config["evaluation"]["benchmarks"].items():
+        sources[f"evaluation.benchmarks.{name}"] = source
+    if config["judge"]["benchmark"]:
+        sources["judge.benchmark"] = config["judge"]["benchmark"]
+    return sources
+
+
+def check_config(config: dict[str, Any], where: str = "config") -> None:
+    """Fill in defaults and check everything that can be checked without reading data, in place.
+
+    Raises:
+        InputError: lists every wrong key with its full path, what was found and what is expected.
+    """
+    from jsonschema import Draft202012Validator
+
+    schema = load_schema()
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.absolute_path)))
+    heading = f"{where}: wrong keys (docs/config.md explains every key)"
+    fail_with([line for error in errors for line in _describe(error)], heading)
+    if isinstance(config["base_model"], str):
+        config["base_model"] = {"source": config["base_model"]}
+    node = resolve(schema["properties"]["base_model"]["oneOf"][1], schema)
+    fill_defaults(config["base_model"], node, schema)
+    fill_defaults(config, schema, schema)
+    fail_with(_contradictions(config), heading)
+
+
+def merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `base` with the values of `override` laid over it, key by key at every depth."""
+    merged = copy.deepcopy(base)
+    for key, value in override.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Config of the main run and of every variant in `runs`, by name; each is checked."""
+    main = {key: value for key, value in config.items() if key != "runs"}
+    found = {config["run"]: main}
+    for name in config["runs"]:
+        chain, parent = [], name
+        while parent != config["run"]:
+            if parent not in config["runs"] or parent in chain:
+                known = ", ".join([config["run"], *config["runs"]])
+                raise InputError(f"runs.{name}.inherits: found {parent!r}, expected one of {known}, without a circle")
+            chain.append(parent)
+            parent = config["runs"][parent].get("inherits", config["run"])
+        variant = main
+        for link in reversed(chain):
+            override = {k: v for k, v in config["runs"][link].items() if k != "inherits"}
+            variant = merge(variant, override)
+        variant["run"] = name
+        check_config(variant, f"config, runs.{name}")
+        variant.pop("runs")
+        found[name] = variant
+    return found

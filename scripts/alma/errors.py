@@ -1,0 +1,18 @@
+"""The one exception that users are meant to see."""
+
+
+class InputError(Exception):
+    """Something that the user gave (a file, a row, a config key) cannot be used.
+
+    The message is complete: it names the file, row or key, what was found and what is expected.
+    `alma.job` prints it without a traceback and ends the job with a non-zero exit.
+    """
+
+
+def fail_with(problems: list[str], heading: str, limit: int = 50) -> None:
+    """Raise one `InputError` that lists every problem; do nothing if there is none."""
+    if not problems:
+        return
+    shown = "\n".join(f"  {problem}" for problem in problems[:limit])
+    more = f"\n  ... and {len(problems) - limit} more" if len(problems) > limit else ""
+    raise InputError(f"{heading}\n{shown}{more}")

@@ -1,0 +1,74 @@
+"""What every script does around its `main`: log, threads, code check, errors, provenance."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alma.codehash import code_hash
+from alma.errors import InputError
+from alma.provenance import write_records
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_OFFLINE_VARIABLES = ("HF_HUB_DISABLE_TELEMETRY", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")
+
+
+def _log_to(path: str) -> None:
+    """Send this process's output, that of C libraries included, to the job's log."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", force=True)
+
+
+def limit_threads(threads: int) -> None:
+    """Fix the number of compute threads before numpy or torch is imported.
+
+    It comes from the config and never from `--cores`: another number of threads adds up floats in
+    another order, and the results would depend on the machine's load.
+    """
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    for name in _OFFLINE_VARIABLES:
+        os.environ[name] = "1"
+
+
+def check_code(spec: dict[str, Any]) -> None:
+    """Stop if the script on disk is no longer the one that the run was planned with."""
+    script = Path(__file__).resolve().parent.parent / spec["script"]
+    if code_hash(script) != spec["code"]:
+        raise InputError(
+            f"scripts/{spec['script']} or a module that it imports was edited after this run started.\n"
+            f"  To keep code versions from mixing, this job did not run. Start the run again."
+        )
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[dict[str, Any]]:
+    """Run the body of a rule's script; yields the rule's config (the `config` of its spec).
+
+    An `InputError` ends the job with its message alone; any other error keeps its traceback.
+    The records of provenance are written after the body has ended well.
+    """
+    _log_to(snakemake.log[0])
+    spec = json.loads(snakemake.params.spec)
+    limit_threads(spec["threads"])
+    try:
+        check_code(spec)
+        yield spec["config"]
+    except InputError as error:
+        print(f"error: {error}", flush=True)
+        sys.exit(1)
+    inputs = [str(path) for path in snakemake.input]
+    outputs = [str(path) for path in snakemake.output]
+    write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs)

@@ -1,0 +1,184 @@
+"""The schema of every table, and the only functions that read and write them.
+
+All tables are Parquet with zstd. Ids are content hashes (`alma.ids`), scores are float64 on 0-10,
+null where there is none.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alma.errors import InputError
+from alma.files import atomic_path
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+_PROMPT = [
+    ("prompt_id", pa.string()),
+    ("prompt", pa.string()),
+    ("source", pa.string()),  # seed or synthetic
+    ("examples", pa.list_(pa.string())),  # ids of the few-shot examples of a synthetic prompt
+]
+_RESPONSE = [
+    ("prompt_id", pa.string()),
+    ("response_id", pa.string()),
+    ("checkpoint", pa.string()),
+    ("sample", pa.int32()),
+    ("seed", pa.int64()),
+    ("response", pa.string()),
+    ("finish_reason", pa.string()),  # stop, or length where the token limit cut it off
+    ("tokens", pa.int32()),
+]
+_SCORE = [
+    ("score", pa.float64()),  # expected rating on 0-10, null where it cannot be read
+    ("mass", pa.float64()),  # probability that the judge put on the eleven ratings
+    ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalised
+]
+
+SCHEMAS: dict[str, pa.Schema] = {
+    # seeds
+    "sft": pa.schema([("prompt_id", pa.string()), ("prompt", MESSAGES), ("completion", MESSAGES)]),
+    "judge": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("response_id", pa.string()),
+            ("annotator", pa.int32()),  # 0, 1, ... where one response was rated several times
+            ("prompt", pa.string()),
+            ("response", pa.string()),
+            ("score", pa.float64()),
+        ]
+    ),
+    "eval": pa.schema(
+        [
+            ("benchmark", pa.string()),
+            ("prompt_id", pa.string()),
+            ("prompt", pa.string()),
+            ("category", pa.string()),
+            ("reference", pa.string()),
+            ("checks", pa.string()),  # JSON list of checks (`alma.checks`), "[]" where there is none
+        ]
+    ),
+    # prompts
+    "raw_prompt": pa.schema([*_PROMPT, ("finish_reason", pa.string())]),
+    "prompt": pa.schema(_PROMPT),
+    "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float32()))]),
+    "cluster": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("cluster", pa.int32()),
+            ("rank", pa.int32()),  # place in a seeded order of the cluster; round r takes rank r - 2
+            ("distance", pa.float32()),  # squared Euclidean distance to the centroid
+        ]
+    ),
+    "round_prompt": pa.schema([*_PROMPT, ("cluster", pa.int32())]),
+    # rounds
+    "response": pa.schema(_RESPONSE),
+    "score": pa.schema([("response_id", pa.string()), ("prompt_id", pa.string()), *_SCORE]),
+    "selected": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("prompt", pa.string()),
+            ("chosen", pa.string()),
+            ("chosen_score", pa.float64()),
+            ("chosen_id", pa.string()),
+            ("rejected", pa.string()),  # null where the prompt yields no preference pair
+            ("rejected_score", pa.float64()),
+            ("rejected_id", pa.string()),
+            ("candidates", pa.int32()),  # distinct eligible responses
+        ]
+    ),
+    "dataset": pa.schema([("prompt_id", pa.string()), ("prompt", MESSAGES), ("completion", MESSAGES)]),
+    "preferences": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("prompt", MESSAGES),
+            ("chosen", MESSAGES),
+            ("rejected", MESSAGES),
+        ]
+    ),
+    # evaluation
+    "judge_score": pa.schema(
+        [
+            ("response_id", pa.string()),
+            ("prompt_id", pa.string()),
+            ("label", pa.float64()),  # mean human score on 0-10
+            *_SCORE,
+        ]
+    ),
+    "evaluation_response": pa.schema(
+        [
+            *_RESPONSE,
+            ("benchmark", pa.string()),
+            ("passed", pa.list_(pa.bool_())),  # one value a check, in the order of the prompt's checks
+        ]
+    ),
+    "evaluation": pa.schema(
+        [
+            *_RESPONSE,
+            ("benchmark", pa.string()),
+            ("passed", pa.list_(pa.bool_())),
+            *_SCORE,
+        ]
+    ),
+    "training_log": pa.schema(
+        [("step", pa.int64()), ("epoch", pa.float64()), ("loss", pa.float64()), ("tokens", pa.int64())]
+    ),
+}
+
+
+def write_table(path: str | Path, kind: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows as a Parquet table of schema `SCHEMAS[kind]`, atomically.
+
+    Raises:
+        pyarrow.ArrowInvalid, KeyError: a row does not fit the schema (an error in the program).
+    """
+    schema = SCHEMAS[kind]
+    for row in rows:
+        if set(row) != set(schema.names):
+            raise KeyError(f"row of {kind} has columns {sorted(row)}, expected {sorted(schema.names)}")
+    table = pa.Table.from_pylist(rows, schema=schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: str | Path, kind: str) -> list[dict[str, Any]]:
+    """Read a table that `write_table` wrote, as a list of rows.
+
+    Raises:
+        InputError: the file is damaged or has another schema; the message says how to rebuild it.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({error}).\n"
+            f"  It was damaged after it was written. Delete it and run the same command again."
+        ) from error
+    if not table.schema.equals(SCHEMAS[kind]):
+        raise InputError(
+            f"{path}: has columns {table.schema.names}, expected those of a {kind} table: "
+            f"{SCHEMAS[kind].names}.\n  Delete it and run the same command again."
+        )
+    return table.to_pylist()
+
+
+def read_tables(paths: list[str] | list[Path], kind: str) -> list[dict[str, Any]]:
+    """Read several tables of one kind, one after the other, in the order given."""
+    return [row for path in paths for row in read_table(path, kind)]
+
+
+def user(content: str) -> list[dict[str, str]]:
+    """A one-turn conversation with `content` as the user's message."""
+    return [{"role": "user", "content": content}]
+
+
+def assistant(content: str) -> list[dict[str, str]]:
+    """A one-turn completion with `content` as the assistant's message."""
+    return [{"role": "assistant", "content": content}]
+
+
+def user_text(messages: list[dict[str, str]]) -> str:
+    """The last user message of a conversation."""
+    return next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
