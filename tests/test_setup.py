@@ -49,7 +49,7 @@ class Place:
         (self.locks / "cpu.txt").write_text("# a lock\nalma-demo==1.0\n")
         (self.locks / "cuda.txt").write_text("alma-demo==2.0\n")
         (self.locks / "test.txt").write_text("alma-demo-tool==1.0\n")
-        # No GPU, whatever machine runs the tests; and a python3.11 on PATH that is the one running them.
+        # No GPU, whatever machine runs the tests; python3.11 is the Python that runs them.
         self.program("nvidia-smi", "exit 1")
         self.program("python3.11", f'exec "{sys.executable}" "$@"')
         self.environment = {
@@ -113,7 +113,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture
 def made(place: Place, finished: Place) -> Place:
-    """A place with a complete environment of its own, to break. (A copy: making one takes seconds.)"""
+    """A place with a complete environment of its own, to break (a copy, which is quicker)."""
     shutil.copytree(finished.venv, place.venv, symlinks=True)
     assert place.succeed() == ""
     return place

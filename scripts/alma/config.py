@@ -8,7 +8,12 @@ from alma.errors import InputError, fail_with
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
-_TRAININGS = (("judge", "training"), ("judge", "distillation", "training"), ("training", "sft"), ("training", "dpo"))
+_TRAININGS = (
+    ("judge", "training"),
+    ("judge", "distillation", "training"),
+    ("training", "sft"),
+    ("training", "dpo"),
+)
 
 
 def load_schema() -> dict[str, Any]:
@@ -65,7 +70,9 @@ def _describe(error: Any) -> list[str]:
         missing = [key for key in error.validator_value if key not in error.instance]
         return [f"{path + '.' if path else ''}{key}: missing" for key in missing]
     if error.validator == "oneOf":
-        deeper = [e for e in error.context or [] if e.absolute_path != error.absolute_path or e.validator != "type"]
+        deeper = [
+            e for e in error.context or [] if e.absolute_path != error.absolute_path or e.validator != "type"
+        ]
         if deeper and isinstance(error.instance, dict):
             return [line for e in deeper for line in _describe(e)]
         wanted = " or ".join(dict.fromkeys(_legal(e) for e in error.context or []))
@@ -91,7 +98,9 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
     for name in config["checkpoints"]["sample"]:
         if name != "latest" and int(name.split("-")[1]) >= config["checkpoints"]["sft"]:
             trained = config["checkpoints"]["sft"]
-            found.append(f"checkpoints.sample: found {name}, expected sft-0 .. sft-{trained - 1} or latest (checkpoints.sft is {trained})")
+            found.append(
+                f"checkpoints.sample: found {name}, expected sft-0 .. sft-{trained - 1} or latest (checkpoints.sft is {trained})"
+            )
     if config["prompts"]["clusters"] < config["prompts_per_round"]:
         found.append(
             f"prompts.clusters: found {config['prompts']['clusters']}, expected at least prompts_per_round "
@@ -111,12 +120,19 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             found.append(f"{key}: found {source!r}, expected a file that exists (looked in {Path.cwd()})")
         elif source.startswith("package:"):
             found.append(f"{key}: found {source!r}, expected a path or hub:OWNER/NAME@REVISION")
-    for key, source in {**data_sources(config), "base_model": config["base_model"]["source"]}.items():
+    for key, source in {
+        **data_sources(config),
+        "base_model": config["base_model"]["source"],
+    }.items():
         if source.startswith("hub:") and len(source.partition("@")[2].split(":")[0]) != 40:
-            found.append(f"{key}: found {source!r}, expected hub:OWNER/NAME@REVISION with the 40 digits of a commit")
+            found.append(
+                f"{key}: found {source!r}, expected hub:OWNER/NAME@REVISION with the 40 digits of a commit"
+            )
     model = config["base_model"]["source"]
     if is_local(model) and not Path(model).exists():
-        found.append(f"base_model: found {model!r}, expected a folder or file that exists, hub:OWNER/NAME@REVISION or package:NAME")
+        found.append(
+            f"base_model: found {model!r}, expected a folder or file that exists, hub:OWNER/NAME@REVISION or package:NAME"
+        )
     return found
 
 
@@ -144,7 +160,10 @@ def check_config(config: dict[str, Any], where: str = "config") -> None:
     from jsonschema import Draft202012Validator
 
     schema = load_schema()
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.absolute_path)))
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(config),
+        key=lambda e: list(map(str, e.absolute_path)),
+    )
     heading = f"{where}: wrong keys (docs/config.md explains every key)"
     fail_with([line for error in errors for line in _describe(error)], heading)
     if isinstance(config["base_model"], str):
@@ -175,7 +194,9 @@ def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         while parent != config["run"]:
             if parent not in config["runs"] or parent in chain:
                 known = ", ".join([config["run"], *config["runs"]])
-                raise InputError(f"runs.{name}.inherits: found {parent!r}, expected one of {known}, without a circle")
+                raise InputError(
+                    f"runs.{name}.inherits: found {parent!r}, expected one of {known}, without a circle"
+                )
             chain.append(parent)
             parent = config["runs"][parent].get("inherits", config["run"])
         variant = main

@@ -38,7 +38,10 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def write_csv(path: str | Path, rows: list[dict[str, Any]], columns: list[str]) -> None:
     """Write rows as CSV with the given columns, atomically; None becomes an empty cell."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as handle,
+    ):
         writer = csv.DictWriter(handle, fieldnames=columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -30,5 +30,8 @@ class Progress:
             rate = self.done / max(now - self.start, 1e-9)
             left = (self.total - self.done) / rate
             note = f"{_span(left)} left" if self.done < self.total else f"took {_span(now - self.start)}"
-            print(f"{self.what}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {note}", flush=True)
+            print(
+                f"{self.what}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {note}",
+                flush=True,
+            )
             sys.stdout.flush()

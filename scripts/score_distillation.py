@@ -1,0 +1,84 @@
+"""Score sampled responses with the seed judge: the pairs that it is then trained on itself.
+
+Reads:
+    models/judge-seed/: the judge after the human scores.
+    rounds/2/prompts/{shard}.parquet: prompt_id, prompt.
+    rounds/2/samples/{checkpoint}/{shard}-0.parquet: responses.
+Writes:
+    judge/distillation.parquet: prompt_id, response_id, prompt, response, score (float64 0-10).
+Params:
+    seed, engine, pairs (how many pairs to take), min_mass, max_unreadable.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alma.ids import hashed_int
+
+
+def choose_pairs(responses: list[dict[str, Any]], pairs: int, seed: int) -> list[dict[str, Any]]:
+    """Up to `pairs` responses, by seeded hash, distinct in (prompt, text); in the order of their ids.
+
+    Responses that the token limit cut off, and empty ones, are left out: their faults are form, and
+    selection drops them before it looks at a score.
+    """
+    eligible = [row for row in responses if row["finish_reason"] == "stop" and row["response"]]
+    ordered = sorted(eligible, key=lambda row: hashed_int(seed, "distillation", row["response_id"]))
+    distinct = {(row["prompt_id"], row["response"]): row for row in reversed(ordered)}
+    kept = [row for row in ordered if distinct[row["prompt_id"], row["response"]] is row]
+    return sorted(kept[:pairs], key=lambda row: (row["prompt_id"], row["response_id"]))
+
+
+def main(
+    model: str | Path,
+    prompts: list[str],
+    responses: list[str],
+    pairs_out: str | Path,
+    *,
+    seed: int,
+    engine: dict[str, Any],
+    pairs: int,
+    min_mass: float,
+    max_unreadable: float,
+) -> None:
+    """Choose the pairs, score them with the seed judge and write those that have a score."""
+    from alma.engine import open_engine
+    from alma.judging import score_pairs
+    from alma.tables import read_tables, write_table
+
+    texts = {row["prompt_id"]: row["prompt"] for row in read_tables(prompts, "round_prompt")}
+    chosen = choose_pairs(read_tables(responses, "response"), pairs, seed)
+    print(f"self-distillation: {len(chosen)} pairs of {pairs} asked for")
+    results: list[dict[str, Any]] = []
+    if chosen:
+        results = score_pairs(
+            open_engine(model, engine),
+            [(texts[row["prompt_id"]], row["response"]) for row in chosen],
+            min_mass=min_mass,
+            max_unreadable=max_unreadable,
+        )
+    rows = [
+        {
+            "prompt_id": row["prompt_id"],
+            "response_id": row["response_id"],
+            "prompt": texts[row["prompt_id"]],
+            "response": row["response"],
+            "score": result["score"],
+        }
+        for row, result in zip(chosen, results, strict=True)
+        if result["score"] is not None
+    ]
+    write_table(pairs_out, "distilled", rows)
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            Path(snakemake.input.model[0]).parent,
+            list(snakemake.input.prompts),
+            list(snakemake.input.responses),
+            snakemake.output.pairs,
+            **config,
+        )

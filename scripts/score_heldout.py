@@ -1,0 +1,97 @@
+"""Score the held-out judge rows (and the judge benchmark's pairs) with one checkpoint.
+
+Reads:
+    models/{checkpoint}/: base (with rated examples in context), judge-seed or judge.
+    seeds/judge.parquet: the rated rows that examples are taken from.
+    seeds/judge_heldout.parquet: prompt_id, response_id, prompt, response, score (one row an annotator).
+    seeds/judge_benchmark.parquet: prompt_id, prompt, chosen, rejected; may be empty.
+Writes:
+    judge/heldout/{checkpoint}.parquet: response_id, prompt_id, label (float64 0-10, the mean over
+    annotators; 10 and 0 for chosen and rejected, whose prompt_id starts with "pair:"), score, mass, p.
+Params:
+    seed, engine, examples (rated examples in context), min_mass.
+"""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from alma.ids import content_id, hashed_int
+
+
+def heldout_rows(heldout: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a response, with the mean of its annotators' scores as label."""
+    by_response: dict[str, list[dict[str, Any]]] = {}
+    for row in heldout:
+        by_response.setdefault(row["response_id"], []).append(row)
+    keys = ("response_id", "prompt_id", "prompt", "response")
+    return [
+        {key: rows[0][key] for key in keys} | {"label": fmean(row["score"] for row in rows)}
+        for _, rows in sorted(by_response.items())
+    ]
+
+
+def benchmark_rows(pairs: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Two rows a pair; which of the two comes first is seeded, so that order tells nothing."""
+    found = []
+    for index, pair in enumerate(pairs):
+        prompt_id = f"pair:{pair['prompt_id']}:{index}"
+        both = [
+            {
+                "response_id": content_id("pair", prompt_id, side),
+                "prompt_id": prompt_id,
+                "prompt": pair["prompt"],
+                "response": pair[side],
+                "label": label,
+            }
+            for side, label in (("chosen", 10.0), ("rejected", 0.0))
+        ]
+        found += both if hashed_int(seed, "placement", prompt_id) % 2 else both[::-1]
+    return found
+
+
+def main(
+    model: str | Path,
+    seeds: str | Path,
+    heldout: str | Path,
+    benchmark: str | Path,
+    scores: str | Path,
+    *,
+    seed: int,
+    engine: dict[str, Any],
+    examples: int,
+    min_mass: float,
+) -> None:
+    """Score the rows and write them with their labels."""
+    from alma.engine import open_engine
+    from alma.judging import few_shot_examples, score_pairs
+    from alma.tables import read_table, write_table
+
+    rows = heldout_rows(read_table(heldout, "judge"))
+    rows += benchmark_rows(read_table(benchmark, "judge_pair"), seed)
+    results = score_pairs(
+        open_engine(model, engine),
+        [(row["prompt"], row["response"]) for row in rows],
+        min_mass=min_mass,
+        examples=few_shot_examples(read_table(seeds, "judge"), examples, seed),
+    )
+    keys = ("response_id", "prompt_id", "label")
+    write_table(
+        scores,
+        "judge_score",
+        [{key: row[key] for key in keys} | result for row, result in zip(rows, results, strict=True)],
+    )
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            Path(snakemake.input.model[0]).parent,
+            snakemake.input.seeds,
+            snakemake.input.heldout,
+            snakemake.input.benchmark,
+            snakemake.output.scores,
+            **config,
+        )

@@ -1,0 +1,61 @@
+"""Score the responses of one samples file with the judge.
+
+Reads:
+    models/judge/: the judge.
+    rounds/{round}/prompts/{shard}.parquet: prompt_id, prompt.
+    rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet: prompt_id, response_id, response.
+Writes:
+    rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet: response_id, prompt_id,
+    score (float64 0-10 or null), mass (float64), p (eleven float64), a row a response.
+Params:
+    engine, min_mass, max_unreadable.
+"""
+
+from pathlib import Path
+from typing import Any
+
+
+def main(
+    model: str | Path,
+    prompts: str | Path,
+    responses: str | Path,
+    scores: str | Path,
+    *,
+    engine: dict[str, Any],
+    min_mass: float,
+    max_unreadable: float,
+) -> None:
+    """Score every response; prompts and responses are joined by id."""
+    from alma.engine import open_engine
+    from alma.judging import score_pairs
+    from alma.tables import read_table, write_table
+
+    texts = {row["prompt_id"]: row["prompt"] for row in read_table(prompts, "round_prompt")}
+    rows = read_table(responses, "response")
+    results: list[dict[str, Any]] = []
+    if rows:
+        results = score_pairs(
+            open_engine(model, engine),
+            [(texts[row["prompt_id"]], row["response"]) for row in rows],
+            min_mass=min_mass,
+            max_unreadable=max_unreadable,
+        )
+    ids = ("response_id", "prompt_id")
+    write_table(
+        scores,
+        "score",
+        [{key: row[key] for key in ids} | result for row, result in zip(rows, results, strict=True)],
+    )
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            Path(snakemake.input.model[0]).parent,
+            snakemake.input.prompts,
+            snakemake.input.responses,
+            snakemake.output.scores,
+            **config,
+        )

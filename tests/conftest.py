@@ -1,0 +1,23 @@
+"""Fixtures for every test: no network, one thread, a tiny model."""
+
+import os
+
+# Set before any test imports the libraries that read them.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory):
+    """A tiny random base model as a user brings one: no chat template, no pad token. Read-only."""
+    return tiny_model.write_base(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """The tiny model as a checkpoint of a run, with templates/chatml.jinja. Read-only."""
+    return tiny_model.write_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")

@@ -1,0 +1,135 @@
+"""Reading ratings from probabilities (recipe, traps 1 to 5)."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alma.errors import InputError
+from alma.judging import (
+    PREFILL,
+    digit_tokens,
+    expected_rating,
+    few_shot_examples,
+    judge_answer,
+    judge_messages,
+    rating_probabilities,
+    score_pairs,
+)
+
+
+def logs(values):
+    return [math.log(v) if v > 0 else -100.0 for v in values]
+
+
+def test_one_does_not_swallow_ten():
+    first = logs([0, 0.9, 0, 0, 0, 0, 0, 0, 0, 0.05])
+    after = logs([2 / 3, *[0.01] * 9])
+    p, mass = rating_probabilities(first, after)
+    assert mass == pytest.approx(0.95)
+    assert p[10] == pytest.approx(0.6 / 0.95) and p[1] == pytest.approx(0.3 / 0.95)
+    assert expected_rating(p) == pytest.approx((0.3 * 1 + 0.05 * 9 + 0.6 * 10) / 0.95)
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=10, max_size=10), st.floats(0, 1))
+def test_probabilities_are_normalised_and_the_mean_lies_on_the_scale(weights, zero):
+    total = sum(weights) * 1.25
+    p, mass = rating_probabilities(logs([w / total for w in weights]), logs([zero] + [0.0] * 9))
+    assert len(p) == 11 and sum(p) == pytest.approx(1) and all(v >= 0 for v in p)
+    assert mass == pytest.approx(0.8) and -1e-9 <= expected_rating(p) <= 10 + 1e-9
+
+
+def test_answers_round_half_up():
+    assert [judge_answer(s) for s in (0, 6.5, 7.49, 10)] == [f"{PREFILL}{k}]]" for k in (0, 7, 7, 10)]
+
+
+def test_rubric_and_prompt_come_before_the_response():
+    one, two = (judge_messages("Say hello.", r)[-1]["content"] for r in ("Hello!", "Goodbye!"))
+    shared = one[: one.index("Hello!")]
+    assert two.startswith(shared) and "Say hello." in shared and "10 outstanding" in shared
+
+
+def test_few_shot_examples_are_seeded_and_spread():
+    rows = [
+        {
+            "prompt_id": f"p{i // 3}",
+            "response_id": f"r{i}",
+            "prompt": "p",
+            "response": "r",
+            "score": float(i % 11),
+        }
+        for i in range(66)
+    ]
+    chosen = few_shot_examples(rows, 3, seed=1)
+    assert chosen == few_shot_examples(rows[::-1], 3, seed=1) != few_shot_examples(rows, 3, seed=2)
+    scores = sorted(row["score"] for row in chosen)
+    assert scores[0] <= 4 and scores[2] >= 6 and len({row["prompt_id"] for row in chosen}) == 3
+    turns = judge_messages("q", "a", chosen)
+    assert [t["role"] for t in turns] == ["user", "assistant"] * 3 + ["user"]
+
+
+class MergedDigits:
+    """A tokenizer that writes every rating as one token with its bracket."""
+
+    def __call__(self, text, add_special_tokens):
+        return {"input_ids": [1, 2] if text.endswith("[[") else [1, 2, 3]}
+
+    def decode(self, ids):
+        return "7]]"
+
+    def convert_ids_to_tokens(self, ids):
+        return [str(i) for i in ids]
+
+
+def test_a_tokenizer_without_digit_tokens_is_refused():
+    with pytest.raises(InputError, match="one token a digit"):
+        digit_tokens(MergedDigits())
+
+
+class FakeEngine:
+    """Ratings that depend on the prompt's ids alone; mass 0.2 where the response says vague."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.seen = tokenizer, []
+
+    def digit_logprobs(self, prompts, digits, what):
+        self.seen = prompts
+        found = []
+        for ids in prompts:
+            text = self.tokenizer.decode(ids)
+            mass = 0.2 if "vague" in text else 0.99
+            peak = 9 if "splendid" in text else 2
+            found.append([logs([mass if k == peak else 0.0 for k in range(10)]), logs([0.0] * 10)])
+        return found
+
+
+@pytest.fixture(scope="module")
+def chat_tokenizer(tiny_checkpoint):
+    from alma.checkpoints import load_tokenizer
+
+    return load_tokenizer(tiny_checkpoint)
+
+
+def test_scores_come_back_in_order_and_low_mass_is_null(chat_tokenizer):
+    engine = FakeEngine(chat_tokenizer)
+    pairs = [("b", "splendid"), ("a", "vague"), ("b", "bad"), ("a", "splendid")]
+    rows = score_pairs(engine, pairs, min_mass=0.5)
+    assert [row["score"] for row in rows] == [
+        pytest.approx(9),
+        None,
+        pytest.approx(2),
+        pytest.approx(9),
+    ]
+    assert rows[1]["mass"] == pytest.approx(0.2)
+    assert engine.seen == sorted(engine.seen)  # equal prefixes side by side, for the cache
+
+
+def test_too_many_unreadable_scores_are_a_loud_error(chat_tokenizer):
+    with pytest.raises(InputError, match=r"1 of 2 responses have no readable score.*min_mass"):
+        score_pairs(
+            FakeEngine(chat_tokenizer),
+            [("a", "vague"), ("a", "splendid")],
+            min_mass=0.5,
+            max_unreadable=0.4,
+        )

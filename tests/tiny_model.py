@@ -1,0 +1,93 @@
+"""A tiny random Llama and a tokenizer trained on the shipped data: a base model for tests."""
+
+import json
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DATA = REPOSITORY / "data"
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+VOCABULARY = 2000
+MAX_POSITIONS = 1024
+
+
+def texts() -> list[str]:
+    """Prompts, responses and references of data/*.jsonl, in the order of the files."""
+    found = []
+    for name in ("sft", "judge", "eval"):
+        for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            found += [row[key] for key in ("prompt", "response", "reference") if key in row]
+    return found
+
+
+def tiny_tokenizer():
+    """A byte-level BPE tokenizer: EOS <|endoftext|> (id 0), digits apart, no pad, no template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=None,
+        eos_token="<|endoftext|>",
+        additional_special_tokens=list(SPECIAL_TOKENS[1:]),
+    )
+
+
+def tiny_model(seed: int = 0):
+    """A random Llama of 2 layers, hidden size 128, 2 heads of 64 (sizes that vLLM's CPU engine takes)."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=MAX_POSITIONS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).eval()
+
+
+def write_base(folder: Path) -> Path:
+    """Write the tiny base model as transformers saves it, as a user would bring one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """Write the tiny model as a checkpoint of a run, with templates/chatml.jinja."""
+    from alma.checkpoints import save_checkpoint
+
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    template = REPOSITORY / "templates" / "chatml.jinja"
+    tokenizer.chat_template = template.read_text(encoding="utf-8").rstrip("\n")
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    model.config.eos_token_id = model.generation_config.eos_token_id = [2]
+    save_checkpoint(model, tokenizer, folder)
+    return folder
