@@ -1,4 +1,4 @@
-# What the rule files share: the config of a run, paths, counts, and the `spec` of a job.
+# Shared by all stages: the config of a run, paths, counts, and the `spec` of a job.
 # Standard library only. A rule reads its config through `cfg` and hands it on in `spec`.
 
 import json
@@ -22,7 +22,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
-CONDA = "../envs/cpu.yaml"
+CONDA = "../envs/cuda.yaml" if shutil.which("nvidia-smi") else "../envs/cpu.yaml"
 MODEL_FILES = (
     "config.json",
     "generation_config.json",
@@ -56,7 +56,7 @@ def spec(script, threads=1, **values):
 
 def at(pattern):
     """Path of an input artifact in the job's run."""
-    return "results/{run}/" + pattern
+    return f"results/{{run}}/{pattern}"
 
 
 def model_files(run, checkpoint):
@@ -150,7 +150,11 @@ def base_model_files(run):
     found = [template] if template else []
     if is_local(source):
         folder = Path(source)
-        found += [str(path) for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else [source]
+        found += (
+            [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
+            if folder.is_dir()
+            else [source]
+        )
     return found
 
 
@@ -165,7 +169,9 @@ def shard_size(w):
 
 def distillation_files(run, kind):
     """The first samples of round 2 that hold enough pairs for self-distillation: block 0, shard by shard."""
-    a_shard = cfg(run, "prompts_per_shard") * min(cfg(run, "samples_per_block"), cfg(run, "samples_per_prompt"))
+    a_shard = cfg(run, "prompts_per_shard") * min(
+        cfg(run, "samples_per_block"), cfg(run, "samples_per_prompt")
+    )
     wanted = list(shards(run))[: ceil_div(cfg(run, "judge", "distillation", "pairs"), a_shard)]
     if kind == "prompts":
         return [f"results/{run}/rounds/2/prompts/{s}.parquet" for s in wanted]
@@ -198,7 +204,11 @@ def objective(w):
 
 
 def evaluation_files(run):
-    return [f"results/{run}/evaluation/{c}/{b}.parquet" for c in evaluated_checkpoints(run) for b in benchmarks(run)]
+    return [
+        f"results/{run}/evaluation/{c}/{b}.parquet"
+        for c in evaluated_checkpoints(run)
+        for b in benchmarks(run)
+    ]
 
 
 # resources
@@ -217,4 +227,6 @@ def needs_gpu(w):
 
 def print_summary(when):
     """What a user reads before and after the jobs; a failure here never fails the run."""
-    subprocess.run([sys.executable, str(SCRIPTS / "summary.py"), when, RUN, final_checkpoint(RUN)], check=False)
+    subprocess.run(
+        [sys.executable, str(SCRIPTS / "summary.py"), when, RUN, final_checkpoint(RUN)], check=False
+    )

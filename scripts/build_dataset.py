@@ -57,7 +57,8 @@ def main(sources: list[str], dataset: str | Path, preferences: str | Path, *, ro
         rows, pairs = to_datasets(read_tables(sources, "selected"))
     if not rows:
         raise InputError(
-            f"round {round_}: no prompt has a response that can be chosen (finished, not empty, with a score).\n"
+            f"round {round_}: no prompt has a response that can be chosen "
+            "(finished, not empty, with a score).\n"
             f"  Look at the samples of the round; sampling.max_tokens may be too low."
         )
     print(f"round {round_}: {len(rows)} examples, {len(pairs)} preference pairs")

@@ -1,1 +1,159 @@
-"""."""
+"""Measure four judges on held-out human scores, and on the judge benchmark where there is one.
+
+Reads:
+    judge/heldout/{base,judge-seed,judge}.parquet: response_id, prompt_id, label (float64 0-10, the
+    mean human score), score (float64 0-10 or null), mass, p (eleven float64). Rows whose prompt_id
+    starts with "pair:" are the benchmark's: label 10 for chosen, 0 for rejected.
+Writes:
+    evaluation/judge.csv: judge, checkpoint, kind (integer: the most probable rating; real-valued:
+    the expected rating), benchmark (heldout or pairs), rows, pairs (int), accuracy (share of the
+    pairs of one prompt with different labels that it orders as the labels do, ties half) with
+    accuracy_low, accuracy_high (95% bootstrap over prompts), spearman, spearman_within (mean over
+    prompts), mae, calibration_error (both on 0-10), mean_mass (probability on the eleven ratings),
+    unreadable (int, scores that are null: a tie in a pair, left out elsewhere).
+    tables/judge_calibration.csv: judge, bin_low, bin_high, rows, mean_score, mean_label.
+Params:
+    seed, resamples (of the bootstrap).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alma.csv_tables import rounded_row
+from alma.measures import integer_rating
+from alma.statistics import bootstrap_ratio, calibration_bins, calibration_error, mean
+from alma.statistics import pair_results, spearman
+
+# The judges of the paper's table: name, checkpoint, kind of score.
+JUDGES = (
+    ("few-shot, integer", "base", "integer"),
+    ("fine-tuned, integer", "judge-seed", "integer"),
+    ("fine-tuned, real-valued", "judge-seed", "real-valued"),
+    ("self-distilled, real-valued", "judge", "real-valued"),
+)
+COLUMNS = [
+    "judge",
+    "checkpoint",
+    "kind",
+    "benchmark",
+    "rows",
+    "pairs",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "spearman",
+    "spearman_within",
+    "mae",
+    "calibration_error",
+    "mean_mass",
+    "unreadable",
+]
+CALIBRATION_COLUMNS = ["judge", "bin_low", "bin_high", "rows", "mean_score", "mean_label"]
+
+
+def score_of(row: dict[str, Any], kind: str) -> float | None:
+    """The judge's score of a row: real-valued, or its most probable rating; None if unreadable."""
+    if row["score"] is None or kind == "real-valued":
+        return row["score"]
+    return float(integer_rating(row["p"]))
+
+
+def by_prompt(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows grouped by prompt, in the order of prompt_id and response_id."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row["prompt_id"], row["response_id"])):
+        groups.setdefault(row["prompt_id"], []).append(row)
+    return list(groups.values())
+
+
+def measure(
+    rows: list[dict[str, Any]], kind: str, seed: Any, resamples: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Measures of one judge on rows of one benchmark, and its calibration bins.
+
+    Args:
+        rows: judge_score rows.
+        kind: integer or real-valued.
+        seed, resamples: of the bootstrap over prompts.
+    """
+    groups = by_prompt(rows)
+    results = [
+        pair_results([score_of(row, kind) for row in group], [row["label"] for row in group])
+        for group in groups
+    ]
+    right, pairs = [r for r, _ in results], [float(n) for _, n in results]
+    low, high = bootstrap_ratio(right, pairs, resamples, seed)
+
+    readable = [[(score_of(r, kind), r["label"]) for r in g if r["score"] is not None] for g in groups]
+    within = [spearman([s for s, _ in g], [y for _, y in g]) for g in readable if g]
+    flat = [pair for group in readable for pair in group]
+    scores, labels = [s for s, _ in flat], [y for _, y in flat]
+    bins = calibration_bins(scores, labels)
+    return {
+        "rows": len(rows),
+        "pairs": int(sum(pairs)),
+        "accuracy": sum(right) / sum(pairs) if sum(pairs) else None,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "spearman": spearman(scores, labels),
+        "spearman_within": mean([value for value in within if value is not None]),
+        "mae": mean([abs(s - y) for s, y in flat]),
+        "calibration_error": calibration_error(bins),
+        "mean_mass": mean([row["mass"] for row in rows]),
+        "unreadable": len(rows) - len(flat),
+    }, bins
+
+
+def main(
+    base: str | Path,
+    judge_seed: str | Path,
+    judge: str | Path,
+    table: str | Path,
+    calibration: str | Path,
+    *,
+    seed: int,
+    resamples: int,
+) -> None:
+    """Write both tables, judges in the order of `JUDGES`."""
+    from alma.files import write_csv
+    from alma.tables import read_table
+
+    scored = {
+        "base": read_table(base, "judge_score"),
+        "judge-seed": read_table(judge_seed, "judge_score"),
+        "judge": read_table(judge, "judge_score"),
+    }
+    rows, bins = [], []
+    for name, checkpoint, kind in JUDGES:
+        parts: dict[str, list[dict[str, Any]]] = {"heldout": [], "pairs": []}
+        for row in scored[checkpoint]:
+            parts["pairs" if row["prompt_id"].startswith("pair:") else "heldout"].append(row)
+        for benchmark, part in parts.items():
+            if not part:
+                continue
+            measures, found = measure(part, kind, [seed, "judge", benchmark], resamples)
+            if benchmark == "heldout":
+                bins += [{"judge": name} | rounded_row(row) for row in found if row["rows"]]
+            else:
+                # Chosen and rejected are no ratings on 0-10: only the order of a pair is known.
+                empty = ("spearman", "spearman_within", "mae", "calibration_error")
+                measures |= dict.fromkeys(empty)
+            keys = {"judge": name, "checkpoint": checkpoint, "kind": kind, "benchmark": benchmark}
+            rows.append(keys | rounded_row(measures))
+            print(f"{name}, {benchmark}: accuracy {measures['accuracy']} on {measures['pairs']} pairs")
+    write_csv(table, rows, COLUMNS)
+    write_csv(calibration, bins, CALIBRATION_COLUMNS)
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            snakemake.input.base,
+            snakemake.input.judge_seed,
+            snakemake.input.judge,
+            snakemake.output.table,
+            snakemake.output.calibration,
+            **config,
+        )

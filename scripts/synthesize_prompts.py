@@ -1,1 +1,125 @@
-"""."""
+"""Write new prompts with the base model, from a few seed prompts in context.
+
+Every item has its own context (3-5 seed prompts by a seeded hash), its own seed and one sample, so
+an item depends on its shard and index and not on how many others there are. The first example that
+the model writes is kept; bad ones are kept too and marked, since `unique_prompts` counts them.
+
+Reads:
+    model: checkpoint of the base model.
+    seeds: `sft` table; the last user message of each row is a seed prompt.
+
+Writes:
+    prompts: `raw_prompt` table, one row an item in index order: prompt_id (hash of the text),
+        prompt (stripped), source ("synthetic"), examples (prompt_ids of the few-shot examples),
+        finish_reason ("length" = unfinished).
+
+Params:
+    seed: seed of the run. engine: the config's `engine`. shard: index of this job.
+    count: prompts to write. examples: fewest and most seed prompts in context.
+    temperature, top_p: sampling. max_tokens: longest prompt in tokens.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alma.engine import Request, open_engine
+from alma.errors import InputError
+from alma.fewshot import STOP, choose_examples, first_example, layout, usable_example
+from alma.ids import content_id, request_seed
+from alma.tables import read_table, user_text, write_table
+
+
+def seed_prompts(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(prompt_id, text) of the distinct seed prompts that fit the layout, sorted by id."""
+    texts = {row["prompt_id"]: user_text(row["prompt"]).strip() for row in rows}
+    return sorted((key, text) for key, text in texts.items() if usable_example(text))
+
+
+def short_enough(
+    seeds: list[tuple[str, str]], tokenizer: Any, budget: int, bounds: tuple[int, int]
+) -> list[tuple[str, str]]:
+    """Seeds that are short enough for the most examples to fit `budget` tokens together.
+
+    Raises:
+        InputError: fewer are left than one context needs.
+    """
+    # Two tokens of slack an example: merges across the seam of two examples differ.
+    limit = budget // bounds[1] - 2
+    kept = [
+        (key, text)
+        for key, text in seeds
+        if len(tokenizer(layout([text]), add_special_tokens=True)["input_ids"]) <= limit
+    ]
+    if len(kept) < len(seeds):
+        print(f"left out {len(seeds) - len(kept)} of {len(seeds)} seed prompts: over {limit} tokens")
+    if len(kept) < bounds[0]:
+        raise InputError(
+            f"prompts.examples: found {list(bounds)}, but only {len(kept)} of {len(seeds)} usable seed prompts "
+            f"(seeds.sft) have at most {limit} tokens, the room that engine.max_model_len and "
+            f"prompts.max_tokens leave to each example.\n"
+            f"  Raise engine.max_model_len, lower prompts.examples or prompts.max_tokens, or add short seeds."
+        )
+    return kept
+
+
+def main(
+    model: str | Path,
+    seeds: str | Path,
+    prompts: str | Path,
+    *,
+    seed: int,
+    engine: dict[str, Any],
+    shard: int,
+    count: int,
+    examples: list[int],
+    temperature: float,
+    top_p: float,
+    max_tokens: int,
+) -> None:
+    """Write one shard of raw prompts; see the module's docstring."""
+    bounds = (examples[0], examples[1])
+    if bounds[0] > bounds[1]:
+        raise InputError(f"prompts.examples: found {examples}, expected the fewest first, then the most")
+    loaded = open_engine(model, engine)
+    budget = engine["max_model_len"] - max_tokens
+    pool = short_enough(seed_prompts(read_table(seeds, "sft")), loaded.tokenizer, budget, bounds)
+    contexts, requests = [], []
+    for index in range(count):
+        chosen = [pool[i] for i in choose_examples(len(pool), bounds, seed, shard, index)]
+        contexts.append([key for key, _ in chosen])
+        text = layout([text for _, text in chosen])
+        requests.append(
+            Request(
+                token_ids=loaded.tokenizer(text, add_special_tokens=True)["input_ids"],
+                seed=request_seed(seed, "prompts", "base", f"{shard}", index),
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_tokens,
+                stop=STOP,
+            )
+        )
+    rows = []
+    for context, completion in zip(contexts, loaded.generate(requests, "writing prompts"), strict=True):
+        text = first_example(completion.text)
+        rows.append(
+            {
+                "prompt_id": content_id("prompt", text),
+                "prompt": text,
+                "source": "synthetic",
+                "examples": context,
+                "finish_reason": completion.finish_reason,
+            }
+        )
+    write_table(prompts, "raw_prompt", rows)
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            Path(snakemake.input.model[0]).parent,
+            snakemake.input.seeds,
+            snakemake.output.prompts,
+            **config,
+        )

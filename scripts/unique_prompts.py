@@ -1,1 +1,140 @@
-"""."""
+"""Keep the finished, new and uncontaminated prompts of those that the base model wrote.
+
+The filters run in the order of `FILTERS`. Of equal or nearly equal prompts the first in a seeded
+order stays, so the result does not depend on the order of the shards.
+
+Reads:
+    raw: `raw_prompt` tables of all shards.
+    sft, judge, judge_heldout, judge_benchmark: the seed tables (`sft`, `judge`, `judge`, `judge_pair`).
+    evaluation: `eval` table.
+
+Writes:
+    prompts: `prompt` table, sorted by prompt_id.
+    filters: CSV, one row a filter in order: filter, removed, kept (numbers of prompts).
+
+Params:
+    seed: seed of the run. min_words: a prompt of fewer words is dropped.
+    near_duplicate: estimated Jaccard similarity from which two prompts are the same.
+    overlap: share of a prompt's word 3-grams in one other prompt from which it is contaminated.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alma.duplicates import OverlapIndex, first_of_near_duplicates, normalized, words_of
+from alma.errors import InputError
+from alma.fewshot import has_marker
+from alma.files import write_csv
+from alma.ids import hashed_int
+from alma.tables import read_table, read_tables, write_table
+
+Row = dict[str, Any]
+
+
+def distinct(rows: list[Row]) -> list[Row]:
+    """The first of the rows whose prompts are equal but for case, space and punctuation."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(normalized(row["prompt"]), row)
+    return list(first.values())
+
+
+def without_near_duplicates(rows: list[Row], threshold: float) -> list[Row]:
+    """The first of the rows whose prompts are nearly equal."""
+    flags = first_of_near_duplicates([row["prompt"] for row in rows], threshold)
+    return [row for row, kept in zip(rows, flags, strict=True) if kept]
+
+
+def without_overlap(rows: list[Row], texts: list[str], threshold: float) -> list[Row]:
+    """Rows whose prompts overlap none of `texts`."""
+    index = OverlapIndex(texts)
+    return [row for row in rows if not index.overlapping(row["prompt"], threshold)]
+
+
+def without_own_overlap(rows: list[Row], sft: list[Row], threshold: float) -> list[Row]:
+    """Rows whose prompts overlap none of the few-shot examples that they were written from."""
+    texts = [(row["prompt_id"], text) for row in sft for text in user_texts(row)]
+    index = OverlapIndex([text for _, text in texts])
+
+    def copied(row: Row) -> bool:
+        found = {texts[number][0] for number in index.overlapping(row["prompt"], threshold)}
+        return not found.isdisjoint(row["examples"])
+
+    return [row for row in rows if not copied(row)]
+
+
+def user_texts(row: Row) -> list[str]:
+    """All user messages of an sft row: an earlier turn contaminates as the last one does."""
+    return [message["content"] for message in row["prompt"] if message["role"] == "user"]
+
+
+def main(
+    raw: list[str],
+    sft: str | Path,
+    judge: list[str],
+    judge_benchmark: str | Path,
+    evaluation: str | Path,
+    prompts: str | Path,
+    filters: str | Path,
+    *,
+    seed: int,
+    min_words: int,
+    near_duplicate: float,
+    overlap: float,
+) -> None:
+    """Filter the raw prompts; `judge` lists the tables of kind `judge`. See the module's docstring."""
+    rows = read_tables(raw, "raw_prompt")
+    # The examples break ties between equal texts: the order must not hang on the order of shards.
+    rows.sort(
+        key=lambda row: (hashed_int("unique", seed, row["prompt_id"]), row["prompt_id"], row["examples"])
+    )
+    sft_rows = read_table(sft, "sft")
+    seeds = [text for row in sft_rows for text in user_texts(row)]
+    seeds += [row["prompt"] for row in read_tables(judge, "judge")]
+    seeds += [row["prompt"] for row in read_table(judge_benchmark, "judge_pair")]
+    benchmark_prompts = [row["prompt"] for row in read_table(evaluation, "eval")]
+
+    steps: list[tuple[str, Callable[[list[Row]], list[Row]]]] = [
+        ("unfinished", lambda rows: [r for r in rows if r["finish_reason"] == "stop"]),
+        ("too_short", lambda rows: [r for r in rows if len(words_of(r["prompt"])) >= min_words]),
+        ("marker_or_answer", lambda rows: [r for r in rows if not has_marker(r["prompt"])]),
+        ("exact_duplicate", distinct),
+        ("near_duplicate", lambda rows: without_near_duplicates(rows, near_duplicate)),
+        ("few_shot_overlap", lambda rows: without_own_overlap(rows, sft_rows, overlap)),
+        ("seed_overlap", lambda rows: without_overlap(rows, list(dict.fromkeys(seeds)), overlap)),
+        ("evaluation_overlap", lambda rows: without_overlap(rows, benchmark_prompts, overlap)),
+    ]
+    counts = []
+    total = len(rows)
+    for name, step in steps:
+        before = len(rows)
+        rows = step(rows)
+        counts.append({"filter": name, "removed": before - len(rows), "kept": len(rows)})
+        print(f"{name}: removed {before - len(rows)}, kept {len(rows)}", flush=True)
+    if not rows:
+        table = "\n".join(f"  {c['filter']}: removed {c['removed']}" for c in counts)
+        raise InputError(
+            f"prompts: none of the {total} prompts that the base model wrote passed the filters.\n{table}\n"
+            f"  Raise prompts.max_tokens where they are unfinished, prompts.per_shard where they are too few."
+        )
+    rows.sort(key=lambda row: row["prompt_id"])
+    kept = [{name: row[name] for name in ("prompt_id", "prompt", "source", "examples")} for row in rows]
+    write_table(prompts, "prompt", kept)
+    write_csv(filters, counts, ["filter", "removed", "kept"])
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            list(snakemake.input.raw),
+            snakemake.input.sft,
+            [snakemake.input.judge, snakemake.input.judge_heldout],
+            snakemake.input.judge_benchmark,
+            snakemake.input.eval,
+            snakemake.output.prompts,
+            snakemake.output.filters,
+            **config,
+        )

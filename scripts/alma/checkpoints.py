@@ -213,6 +213,4 @@ def load_tokenizer(folder: str | Path) -> Any:
     """Load a checkpoint's tokenizer, with its chat template."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False
-    )
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

@@ -1,5 +1,6 @@
 """Check a config against the schema, fill in defaults, and derive the config of each run."""
 
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,8 @@ def _describe(error: Any) -> list[str]:
         return [f"{path}: found {error.instance!r}, expected {wanted}"]
     hint = ""
     if error.validator == "type" and isinstance(error.instance, str):
-        try:
+        with contextlib.suppress(ValueError):
             hint = f" (write {float(error.instance)!r} as a number: YAML needs a dot, as in 1.0e-5)"
-        except ValueError:
-            pass
     return [f"{path or 'config'}: found {error.instance!r}, expected {_legal(error)}{hint}"]
 
 
@@ -99,12 +98,13 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
         if name != "latest" and int(name.split("-")[1]) >= config["checkpoints"]["sft"]:
             trained = config["checkpoints"]["sft"]
             found.append(
-                f"checkpoints.sample: found {name}, expected sft-0 .. sft-{trained - 1} or latest (checkpoints.sft is {trained})"
+                f"checkpoints.sample: found {name}, expected sft-0 .. sft-{trained - 1} or latest "
+                f"(checkpoints.sft is {trained})"
             )
     if config["prompts"]["clusters"] < config["prompts_per_round"]:
         found.append(
-            f"prompts.clusters: found {config['prompts']['clusters']}, expected at least prompts_per_round "
-            f"({config['prompts_per_round']}): a round takes one prompt a cluster"
+            f"prompts.clusters: found {config['prompts']['clusters']}, expected at least "
+            f"prompts_per_round ({config['prompts_per_round']}): a round takes one prompt a cluster"
         )
     for keys in _TRAININGS:
         values = config
@@ -131,7 +131,8 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
     model = config["base_model"]["source"]
     if is_local(model) and not Path(model).exists():
         found.append(
-            f"base_model: found {model!r}, expected a folder or file that exists, hub:OWNER/NAME@REVISION or package:NAME"
+            f"base_model: found {model!r}, expected a folder or file that exists, "
+            "hub:OWNER/NAME@REVISION or package:NAME"
         )
     return found
 

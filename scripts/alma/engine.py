@@ -73,8 +73,8 @@ class Engine:
         longest = max((len(ids) + p.max_tokens for ids, p in zip(prompts, params, strict=True)), default=0)
         if longest > self.max_model_len:
             raise InputError(
-                f"engine.max_model_len: found {self.max_model_len}, expected at least {longest}, the tokens of "
-                f"the longest prompt and its response"
+                f"engine.max_model_len: found {self.max_model_len}, expected at least {longest}, the "
+                f"tokens of the longest prompt and its response"
             )
         progress = Progress(what, len(prompts), unit)
         engine = self.llm.llm_engine

@@ -29,7 +29,7 @@ PACKAGES = (
 
 
 def record_path(artifact: str | Path) -> Path:
-    """Where the record of `artifact` lies: results/RUN/x/y.parquet -> results/RUN/provenance/x/y.parquet.json."""
+    """Where the record of results/RUN/x/y.parquet lies: results/RUN/provenance/x/y.parquet.json."""
     artifact = Path(artifact)
     if "models" in artifact.parts:
         return artifact.parent / "provenance.json"

@@ -7,12 +7,12 @@ from alma.ids import hashed_int
 
 
 def normalised(text: str) -> str:
-    """Text with case, white space and Unicode forms evened out, to tell whether two texts are the same."""
+    """Text with case, white space and Unicode forms evened out, to compare texts."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def is_eligible(prompt: str, response: dict[str, Any]) -> bool:
-    """Whether a response may be chosen: it has a score, is finished, is not empty, is not the prompt again."""
+    """Whether a response may be chosen: scored, finished, not empty and not the prompt again."""
     text = normalised(response["response"])
     return (
         response["score"] is not None

@@ -1,0 +1,150 @@
+"""Clusters of prompts, and how they are dealt to the rounds.
+
+A round takes one prompt from each of K clusters (paper section 2.2, diversification). Every member
+of a cluster has a rank, its place in a seeded order; round r takes the members of rank r - 2. So no
+prompt is ever used in two rounds, whatever R and K are, and raising either only adds prompts.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alma.errors import InputError
+from alma.files import atomic_path
+from alma.ids import hashed_int
+from alma.tables import SCHEMAS, read_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FIRST_ROUND = 2  # round 1 is the SFT on the seeds
+
+
+def write_embeddings(path: str | Path, ids: list[str], vectors: "np.ndarray") -> None:
+    """Write an `embedding` table from ids and a float32 array [ids, width], atomically."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count, width = vectors.shape
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * width, type=pa.int32())
+    values = pa.array(vectors.reshape(-1), type=pa.float32())
+    table = pa.Table.from_arrays(
+        [pa.array(ids, type=pa.string()), pa.ListArray.from_arrays(offsets, values)],
+        schema=SCHEMAS["embedding"],
+    )
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_embeddings(paths: list[str]) -> tuple[list[str], "np.ndarray"]:
+    """Ids and float32 array [ids, width] of several `embedding` tables, sorted by id.
+
+    Raises:
+        InputError: a table is damaged, or its rows are not of one width.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids: list[str] = []
+    parts = []
+    for path in paths:
+        try:
+            table = pq.read_table(path, schema=SCHEMAS["embedding"])
+        except (OSError, pa.ArrowException):
+            read_table(path, "embedding")  # raises the error with its advice
+            raise
+        if len(table):
+            ids += table["prompt_id"].to_pylist()
+            values = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            parts.append(values.reshape(len(table), -1))
+    if len({part.shape[1] for part in parts}) > 1:
+        widths = sorted({part.shape[1] for part in parts})
+        raise InputError(
+            f"{', '.join(paths)}: embeddings of {widths} numbers, expected one width. Delete them."
+        )
+    if not parts:
+        return [], np.empty((0, 0), dtype=np.float32)
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return [ids[i] for i in order], np.concatenate(parts)[order]
+
+
+def k_means(
+    vectors: "np.ndarray", clusters: int, iterations: int, seed: int
+) -> "tuple[np.ndarray, np.ndarray]":
+    """Spherical-like k-means: on centred vectors of length one. Library: faiss.
+
+    Hidden states share one large common direction; without centring the angles between prompts
+    would be dwarfed by it.
+
+    Args:
+        vectors: float32 [prompts, width], at least `clusters` rows. iterations: of Lloyd's algorithm.
+
+    Returns:
+        Cluster (int64) and squared Euclidean distance to its centroid (float32) of each prompt.
+    """
+    import faiss
+    import numpy as np
+
+    data = vectors - vectors.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
+    data /= np.maximum(np.linalg.norm(data, axis=1, keepdims=True), np.float32(1e-12))
+    data = np.ascontiguousarray(data, dtype=np.float32)
+    model = faiss.Kmeans(
+        data.shape[1],
+        clusters,
+        niter=iterations,
+        seed=seed,
+        # faiss trains on a sample, and warns about small clusters, unless told otherwise.
+        max_points_per_centroid=len(data),
+        min_points_per_centroid=1,
+    )
+    model.train(data)
+    distance, nearest = model.index.search(data, 1)
+    return nearest[:, 0], distance[:, 0]
+
+
+def ranks_in(ids: list[str], clusters: list[int], seed: int) -> list[int]:
+    """Place of each prompt in a seeded order of its cluster, from 0."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for i in sorted(range(len(ids)), key=lambda i: (hashed_int("rank", seed, ids[i]), ids[i])):
+        members[clusters[i]].append(i)
+    ranks = [0] * len(ids)
+    for group in members.values():
+        for rank, i in enumerate(group):
+            ranks[i] = rank
+    return ranks
+
+
+def dealt(ids: list[str], groups: int, seed: int) -> list[int]:
+    """Group of each prompt when they are dealt one by one in a seeded order: groups of equal size."""
+    found = [0] * len(ids)
+    for place, i in enumerate(
+        sorted(range(len(ids)), key=lambda i: (hashed_int("deal", seed, ids[i]), ids[i]))
+    ):
+        found[i] = place % groups
+    return found
+
+
+def cluster_order(clusters: list[int], seed: int, round_: int) -> list[int]:
+    """The clusters in the seeded order in which round `round_` takes them."""
+    return sorted(clusters, key=lambda cluster: (hashed_int("round", seed, round_, cluster), cluster))
+
+
+def check_dealing(rows: list[dict[str, Any]]) -> None:
+    """Check the invariant behind "no prompt in two rounds, one prompt a cluster a round".
+
+    Args:
+        rows: with prompt_id, cluster and rank; a prompt's rank fixes its round.
+
+    Raises:
+        InputError: a prompt occurs twice, or two prompts share a rank in a cluster.
+    """
+    prompts = {row["prompt_id"] for row in rows}
+    places = {(row["cluster"], row["rank"]) for row in rows}
+    if len(prompts) < len(rows) or len(places) < len(rows):
+        raise InputError(
+            f"prompts/clusters.parquet: {len(rows)} rows, but {len(prompts)} different prompts and {len(places)} "
+            f"different places in clusters; a prompt could be used in two rounds.\n"
+            f"  Delete prompts/clusters.parquet and run the same command again."
+        )

@@ -1,0 +1,57 @@
+"""The few-shot layout in which a base model writes a new prompt, and how its text is read back.
+
+Paper section 2.2 (prompt synthesis): three to five seed prompts in context, then the model goes on.
+"""
+
+import random
+import re
+
+from alma.ids import hashed_int
+
+LABEL = "Prompt:"
+DELIMITER = "---"
+# The next example starts with the one or, where the model forgets it, with the other.
+STOP = (f"\n{DELIMITER}", f"\n{LABEL}")
+
+_MARKER = re.compile(
+    # what chat templates and tokenizers read as control tokens
+    r"<\||\[/?INST\]|</?s>|<(?:bos|eos|pad|unk|mask)>|<(?:start|end)_of_turn>"
+    r"|\b(?:prompts?|responses?|answers?|assistant|user|human|completion)\s*:"
+    rf"|{re.escape(DELIMITER)}",
+    re.IGNORECASE,
+)
+
+
+def layout(examples: list[str]) -> str:
+    """Raw text to complete: the examples, each closed by the delimiter, then an open label."""
+    return "".join(f"{LABEL} {text.strip()}\n{DELIMITER}\n" for text in examples) + LABEL
+
+
+def first_example(text: str) -> str:
+    """The part of a completion before its first delimiter or label, stripped."""
+    ends = [text.find(stop) for stop in STOP if stop in text]
+    return text[: min(ends, default=len(text))].strip()
+
+
+def has_marker(text: str) -> bool:
+    """Whether a text holds layout or a role marker: then it is more than one prompt, or has an answer in it."""
+    return _MARKER.search(text) is not None
+
+
+def usable_example(text: str) -> bool:
+    """Whether a seed prompt can stand in the layout: not empty, and not itself cut by a stop string."""
+    text = text.strip()
+    return bool(text) and not any(stop in f"\n{text}" for stop in STOP)
+
+
+def choose_examples(count: int, bounds: tuple[int, int], *key: int | str) -> list[int]:
+    """Indices of the examples of one synthesis, in context order; they depend on `key` alone.
+
+    Args:
+        count: number of usable seed prompts, at least bounds[0].
+        bounds: fewest and most examples, both included.
+        key: names the item, e.g. run seed, shard, index.
+    """
+    generator = random.Random(hashed_int("few-shot", *key))
+    wanted = generator.randint(*bounds)
+    return generator.sample(range(count), min(wanted, count))

@@ -1,0 +1,73 @@
+"""One vector a text: the last hidden states of a language model, averaged over the text's tokens."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BATCH = 32
+
+
+def load_encoder(model: str, device: str) -> tuple[Any, Any]:
+    """Tokenizer, and model without its head in float32, of a checkpoint folder.
+
+    Float32 whatever the checkpoint's type: sums over bfloat16 states lose the small differences
+    that clusters are made of.
+    """
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    encoder = AutoModel.from_pretrained(model, dtype=torch.float32).to(device).eval()
+    return tokenizer, encoder
+
+
+def mean_pooled(hidden: Any, mask: Any) -> Any:
+    """Average of hidden states over the tokens that are not padding.
+
+    Args:
+        hidden: float32 tensor [batch, tokens, width]. mask: tensor [batch, tokens], 1 for a token.
+
+    Returns:
+        float32 tensor [batch, width].
+    """
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def embed_texts(
+    tokenizer: Any, encoder: Any, texts: list[str], advance: Any = None, batch: int = BATCH
+) -> "np.ndarray":
+    """Mean-pooled last hidden states of texts, in their order.
+
+    Texts of like length share a batch, which keeps padding short. Padding is on the right, whatever
+    the tokenizer's own side: a causal model numbers positions from the left, so padding there would
+    shift them (positions are not masked).
+
+    Args:
+        texts: each of at least one token. advance: called with the number of texts done.
+
+    Returns:
+        float32 array [texts, width].
+    """
+    import numpy as np
+    import torch
+
+    ids = [tokenizer(text, add_special_tokens=True)["input_ids"] for text in texts]
+    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
+    found = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        width = len(ids[chosen[-1]])
+        tokens = torch.zeros((len(chosen), width), dtype=torch.long)  # any id: the mask hides it
+        mask = torch.zeros((len(chosen), width), dtype=torch.long)
+        for row, i in enumerate(chosen):
+            tokens[row, : len(ids[i])] = torch.tensor(ids[i])
+            mask[row, : len(ids[i])] = 1
+        tokens, mask = tokens.to(encoder.device), mask.to(encoder.device)
+        with torch.inference_mode():
+            hidden = encoder(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
+        found[chosen] = mean_pooled(hidden.float(), mask).cpu().numpy()
+        if advance is not None:
+            advance(len(chosen))
+    return found

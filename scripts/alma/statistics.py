@@ -1,0 +1,208 @@
+"""Intervals, rank correlation, and what the best of n samples is worth.
+
+Intervals are 95% percentile bootstraps over prompts (Efron and Tibshirani, 1993): prompts are what
+varies from benchmark to benchmark, and the responses to one prompt are not independent.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from alma.ids import hashed_int
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Interval = tuple[float | None, float | None]
+Z_95 = 1.959963984540054  # 97.5% quantile of the standard normal distribution
+_CELLS = 2_000_000  # resampled indices held at once (16 MB)
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Arithmetic mean, None for no values."""
+    return math.fsum(values) / len(values) if values else None
+
+
+def bootstrap_ratio(
+    tops: Sequence[float], bottoms: Sequence[float], resamples: int, seed: Any
+) -> Interval:
+    """95% interval of sum(tops) / sum(bottoms), resampling prompts.
+
+    Args:
+        tops, bottoms: one number each a prompt, float, the same length.
+        resamples: bootstrap resamples.
+        seed: hashed into the seed of the generator; equal arguments give equal intervals.
+
+    Returns:
+        (low, high), or (None, None) where there is no prompt or nothing to divide by.
+    """
+    import numpy as np
+
+    top, bottom = np.asarray(tops, dtype=np.float64), np.asarray(bottoms, dtype=np.float64)
+    if len(top) == 0 or bottom.sum() == 0:
+        return None, None
+    generator = np.random.default_rng(hashed_int("bootstrap", seed))
+    found = []
+    a_time = max(1, _CELLS // len(top))
+    for start in range(0, resamples, a_time):
+        rows = min(a_time, resamples - start)
+        drawn = generator.integers(0, len(top), size=(rows, len(top)))
+        below = bottom[drawn].sum(axis=1)
+        kept = below > 0  # a resample of prompts that all lack a pair says nothing
+        found.append(top[drawn].sum(axis=1)[kept] / below[kept])
+    low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def bootstrap_mean(values: Sequence[float], resamples: int, seed: Any) -> Interval:
+    """95% interval of the mean of `values` (one a prompt); see `bootstrap_ratio`."""
+    return bootstrap_ratio(values, [1.0] * len(values), resamples, seed)
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """95% score interval of a share (Wilson, 1927); (None, None) for no trials."""
+    if trials == 0:
+        return None, None
+    p, zz = successes / trials, Z_95**2
+    middle = (p + zz / (2 * trials)) / (1 + zz / trials)
+    half = Z_95 / (1 + zz / trials) * math.sqrt(p * (1 - p) / trials + zz / (4 * trials**2))
+    # At the ends the bound is exactly 0 or 1, which rounding would miss.
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == trials else middle + half
+    return low, high
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Rank correlation, ties with their mean rank.
+
+    0 where the prediction `x` is constant (it tells nothing); None where the label `y` is, or where
+    there are fewer than two values.
+    """
+    import numpy as np
+    from scipy.stats import rankdata
+
+    if len(y) < 2 or max(y) == min(y):
+        return None
+    if max(x) == min(x):
+        return 0.0
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def pair_results(
+    scores: Sequence[float | None], labels: Sequence[float], tolerance: float = 1e-9
+) -> tuple[float, int]:
+    """How many pairs of one prompt's responses the scores put in the order of the labels.
+
+    Only pairs with different labels count. Scores within `tolerance` tie, and a tie counts half; so
+    does a pair with a score that could not be read (None).
+
+    Returns:
+        (right, pairs).
+    """
+    right, pairs = 0.0, 0
+    for i in range(len(labels)):
+        for j in range(i):
+            if labels[i] == labels[j]:
+                continue
+            pairs += 1
+            a, b = scores[i], scores[j]
+            if a is None or b is None or abs(a - b) <= tolerance:
+                right += 0.5
+            else:
+                right += (a > b) == (labels[i] > labels[j])
+    return right, pairs
+
+
+def calibration_bins(
+    scores: Sequence[float], labels: Sequence[float], bins: int = 5
+) -> list[dict[str, Any]]:
+    """Mean score and mean label of the rows in `bins` equal parts of the scale 0-10, by score.
+
+    Returns:
+        One row a bin: bin_low, bin_high, rows, mean_score, mean_label (None where the bin is empty).
+    """
+    members: list[list[int]] = [[] for _ in range(bins)]
+    for i, score in enumerate(scores):
+        members[min(int(score / 10 * bins), bins - 1)].append(i)
+    return [
+        {
+            "bin_low": 10 * b / bins,
+            "bin_high": 10 * (b + 1) / bins,
+            "rows": len(inside),
+            "mean_score": mean([scores[i] for i in inside]),
+            "mean_label": mean([labels[i] for i in inside]),
+        }
+        for b, inside in enumerate(members)
+    ]
+
+
+def calibration_error(bins: list[dict[str, Any]]) -> float | None:
+    """Mean absolute gap between mean score and mean label, bins weighted by their rows (0-10)."""
+    rows = sum(row["rows"] for row in bins)
+    gaps = (row["rows"] * abs(row["mean_score"] - row["mean_label"]) for row in bins if row["rows"])
+    return math.fsum(gaps) / rows if rows else None
+
+
+def best_of_weights(candidates: int) -> "np.ndarray":
+    """Weight of each order statistic in the expected best of n, for n = 1..N.
+
+    The best of n drawn without replacement from N is the i-th smallest with probability
+    C(i-1, n-1) / C(N, n).
+
+    Returns:
+        float64 [N, N]: row n-1 holds the weights of the sorted scores (smallest first).
+    """
+    import numpy as np
+    from scipy.special import gammaln
+
+    n = np.arange(1, candidates + 1)[:, None]
+    i = np.arange(1, candidates + 1)[None, :]
+
+    def log_choose(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
+        return gammaln(a + 1) - gammaln(b + 1) - gammaln(a - b + 1)
+
+    inside = i >= n
+    lower = np.where(inside, i - 1, n - 1)  # any legal value where the weight is 0
+    logs = log_choose(lower, n - 1) - log_choose(np.full_like(n, candidates), n)
+    return np.where(inside, np.exp(logs), 0.0)
+
+
+def best_of_curve(scores: Sequence[Sequence[float]], most: int) -> list[dict[str, Any]]:
+    """Expected best score of n samples a prompt, n = 1..most, mean over prompts.
+
+    A prompt with fewer than n scores counts with the best of all it has, so every n is an average
+    over the same prompts. Prompts without a score are left out.
+
+    Args:
+        scores: the scores (0-10) of each prompt's candidates.
+        most: largest n.
+
+    Returns:
+        One row an n: n, prompts, expected_best (0-10), standard_error (over prompts; None for one).
+    """
+    import numpy as np
+
+    by_size: dict[int, list[Sequence[float]]] = {}
+    for values in scores:
+        if values:
+            by_size.setdefault(len(values), []).append(values)
+    curves = []
+    for size, group in sorted(by_size.items()):
+        curve = np.sort(np.asarray(group, dtype=np.float64), axis=1) @ best_of_weights(size).T
+        padding = np.repeat(curve[:, -1:], max(0, most - size), axis=1)
+        curves.append(np.hstack([curve[:, :most], padding]))
+    if not curves:
+        return []
+    table = np.vstack(curves)
+    # Summed in sorted order: the result must not depend on the order of the prompts.
+    table = np.sort(table, axis=0)
+    error = table.std(axis=0, ddof=1) / math.sqrt(len(table)) if len(table) > 1 else None
+    return [
+        {
+            "n": n + 1,
+            "prompts": len(table),
+            "expected_best": float(table[:, n].mean()),
+            "standard_error": None if error is None else float(error[n]),
+        }
+        for n in range(most)
+    ]
