@@ -74,7 +74,12 @@ rule summarize_evaluation:
         results=lambda w: evaluation_files(w.run),
         prompts=at("seeds/eval.parquet"),
     output:
-        summary="results/{run}/evaluation/summary.csv",
+        summary=report(
+            "results/{run}/evaluation/summary.csv",
+            caption="../report/summary.rst",
+            category="Evaluation",
+            labels={"what": "Summary by checkpoint", "form": "table"},
+        ),
     log:
         "results/{run}/logs/summarize_evaluation.log",
     benchmark:
@@ -90,7 +95,6 @@ rule summarize_evaluation:
             "summarize_evaluation",
             seed=cfg(w, "seed"),
             checkpoints=evaluated_checkpoints(w.run),
-            max_tokens=cfg(w, "evaluation", "max_tokens"),
             resamples=cfg(w, "evaluation", "resamples"),
         ),
     message:

@@ -140,8 +140,18 @@ rule evaluate_judge:
         judge_seed=at("judge/heldout/judge-seed.parquet"),
         judge=at("judge/heldout/judge.parquet"),
     output:
-        table="results/{run}/evaluation/judge.csv",
-        calibration="results/{run}/tables/judge_calibration.csv",
+        table=report(
+            "results/{run}/evaluation/judge.csv",
+            caption="../report/judge.rst",
+            category="Judge",
+            labels={"what": "Four judges", "form": "table"},
+        ),
+        calibration=report(
+            "results/{run}/tables/judge_calibration.csv",
+            caption="../report/judge.rst",
+            category="Judge",
+            labels={"what": "Calibration", "form": "table"},
+        ),
     log:
         "results/{run}/logs/evaluate_judge.log",
     benchmark:

@@ -1,1 +1,401 @@
-# Figures, tables and the report.
+# Measures of the rounds, figures, tables to read, and Snakemake's report of the run.
+
+
+rule measure_round:
+    input:
+        prompts=lambda w: [f"results/{w.run}/rounds/{w.round}/prompts/{s}.parquet" for s in shards(w.run)],
+        responses=lambda w: round_files(w.run, w.round, "samples"),
+        scores=lambda w: round_files(w.run, w.round, "scores"),
+        selected=lambda w: [f"results/{w.run}/rounds/{w.round}/selected/{s}.parquet" for s in shards(w.run)],
+    output:
+        scores="results/{run}/tables/rounds/{round}/scores.csv",
+        best_of_n="results/{run}/tables/rounds/{round}/best_of_n.csv",
+        length="results/{run}/tables/rounds/{round}/length.csv",
+        candidates="results/{run}/tables/rounds/{round}/candidates.csv",
+    log:
+        "results/{run}/logs/measure_round/{round}.log",
+    benchmark:
+        "results/{run}/benchmarks/measure_round/{round}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=lambda w: spec(
+            "measure_round",
+            round_=int(w.round),
+            checkpoints=sampled_checkpoints(w.run, int(w.round)),
+            samples_per_prompt=cfg(w, "samples_per_prompt"),
+        ),
+    message:
+        "Measuring the candidates of round {wildcards.round}"
+    script:
+        "../scripts/measure_round.py"
+
+
+rule plot_progress:
+    input:
+        summary=at("evaluation/summary.csv"),
+    output:
+        progress=report(
+            "results/{run}/figures/progress.svg",
+            caption="../report/progress.rst",
+            category="Evaluation",
+            labels={"what": "Progress by checkpoint", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_progress.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_progress.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("plot_progress"),
+    message:
+        "Plotting the progress by checkpoint"
+    script:
+        "../scripts/plot_progress.py"
+
+
+rule plot_checks:
+    input:
+        results=lambda w: evaluation_files(w.run),
+        prompts=at("seeds/eval.parquet"),
+    output:
+        checks=report(
+            "results/{run}/tables/checks.csv",
+            caption="../report/checks.rst",
+            category="Evaluation",
+            labels={"what": "Checks by category and kind", "form": "table"},
+        ),
+        figure=report(
+            "results/{run}/figures/checks.svg",
+            caption="../report/checks.rst",
+            category="Evaluation",
+            labels={"what": "Checks by category and kind", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_checks.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_checks.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "plot_checks",
+            checkpoints=evaluated_checkpoints(w.run),
+        ),
+    message:
+        "Plotting the checks by category and kind"
+    script:
+        "../scripts/plot_checks.py"
+
+
+rule plot_judge:
+    input:
+        table=at("evaluation/judge.csv"),
+        calibration=at("tables/judge_calibration.csv"),
+    output:
+        figure=report(
+            "results/{run}/figures/judge.svg",
+            caption="../report/judge.rst",
+            category="Judge",
+            labels={"what": "Accuracy and calibration", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_judge.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_judge.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("plot_judge"),
+    message:
+        "Plotting accuracy and calibration of the judges"
+    script:
+        "../scripts/plot_judge.py"
+
+
+rule plot_scores:
+    input:
+        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/scores.csv" for r in later_rounds(w.run)],
+    output:
+        scores=report(
+            "results/{run}/tables/scores.csv",
+            caption="../report/scores.rst",
+            category="Rounds",
+            labels={"what": "Scores by round and checkpoint", "form": "table"},
+        ),
+        figure=report(
+            "results/{run}/figures/scores.svg",
+            caption="../report/scores.rst",
+            category="Rounds",
+            labels={"what": "Scores by round and checkpoint", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_scores.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_scores.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("plot_scores"),
+    message:
+        "Plotting the scores by round and checkpoint"
+    script:
+        "../scripts/plot_scores.py"
+
+
+rule plot_best_of_n:
+    input:
+        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)],
+    output:
+        best_of_n=report(
+            "results/{run}/tables/best_of_n.csv",
+            caption="../report/best_of_n.rst",
+            category="Rounds",
+            labels={"what": "Best of n", "form": "table"},
+        ),
+        figure=report(
+            "results/{run}/figures/best_of_n.svg",
+            caption="../report/best_of_n.rst",
+            category="Rounds",
+            labels={"what": "Best of n", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_best_of_n.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_best_of_n.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("plot_best_of_n"),
+    message:
+        "Plotting the best-of-n curves"
+    script:
+        "../scripts/plot_best_of_n.py"
+
+
+rule plot_length:
+    input:
+        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/length.csv" for r in later_rounds(w.run)],
+    output:
+        length=report(
+            "results/{run}/tables/length.csv",
+            caption="../report/length.rst",
+            category="Rounds",
+            labels={"what": "Length of chosen against pool", "form": "table"},
+        ),
+        figure=report(
+            "results/{run}/figures/length.svg",
+            caption="../report/length.rst",
+            category="Rounds",
+            labels={"what": "Length of chosen against pool", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_length.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_length.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("plot_length"),
+    message:
+        "Plotting the length of chosen responses"
+    script:
+        "../scripts/plot_length.py"
+
+
+rule list_candidates:
+    input:
+        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)],
+    output:
+        table=report(
+            "results/{run}/tables/candidates.csv",
+            caption="../report/candidates.rst",
+            category="Rounds",
+            labels={"what": "Candidates to read", "form": "table"},
+        ),
+        html=report(
+            "results/{run}/tables/candidates.html",
+            caption="../report/candidates.rst",
+            category="Rounds",
+            labels={"what": "Candidates to read", "form": "page"},
+        ),
+    log:
+        "results/{run}/logs/list_candidates.log",
+    benchmark:
+        "results/{run}/benchmarks/list_candidates.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("list_candidates"),
+    message:
+        "Writing the page of candidates"
+    script:
+        "../scripts/list_candidates.py"
+
+
+rule plot_prompt_filters:
+    input:
+        filters=at("tables/prompt_filters.csv"),
+    output:
+        figure=report(
+            "results/{run}/figures/prompt_filters.svg",
+            caption="../report/prompt_filters.rst",
+            category="Prompts",
+            labels={"what": "Filters", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_prompt_filters.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_prompt_filters.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("plot_prompt_filters"),
+    message:
+        "Plotting the prompt filters"
+    script:
+        "../scripts/plot_prompt_filters.py"
+
+
+rule plot_prompts:
+    input:
+        embeddings=lambda w: prompt_files(w.run, "embeddings"),
+        clusters=at("prompts/clusters.parquet"),
+    output:
+        figure=report(
+            "results/{run}/figures/prompts.svg",
+            caption="../report/prompts.rst",
+            category="Prompts",
+            labels={"what": "Map of the prompts", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_prompts.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_prompts.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("plot_prompts"),
+    message:
+        "Plotting the map of the prompts"
+    script:
+        "../scripts/plot_prompts.py"
+
+
+rule plot_training:
+    input:
+        curves=lambda w: [f"results/{w.run}/tables/training/{c}.csv" for c in trained_checkpoints(w.run)],
+    output:
+        figure=report(
+            "results/{run}/figures/training.svg",
+            caption="../report/training.rst",
+            category="Training",
+            labels={"what": "Loss of every training", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_training.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_training.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "plot_training",
+            checkpoints=trained_checkpoints(w.run),
+        ),
+    message:
+        "Plotting the training curves"
+    script:
+        "../scripts/plot_training.py"
+
+
+localrules:
+    render_report,
+    report,
+
+
+# Snakemake's own report needs Snakemake's records of the jobs, which lie in the working directory.
+rule render_report:
+    input:
+        contents=[
+            at("evaluation/summary.csv"),
+            at("evaluation/judge.csv"),
+            at("figures/progress.svg"),
+            at("figures/checks.svg"),
+            at("figures/judge.svg"),
+            at("figures/scores.svg"),
+            at("figures/best_of_n.svg"),
+            at("figures/length.svg"),
+            at("figures/prompt_filters.svg"),
+            at("figures/prompts.svg"),
+            at("figures/training.svg"),
+            at("tables/candidates.html"),
+        ],
+    output:
+        html="results/{run}/report.html",
+    log:
+        "results/{run}/logs/render_report.log",
+    benchmark:
+        "results/{run}/benchmarks/render_report.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        spec=lambda w: spec("render_report", settings=config),
+    message:
+        "Rendering the report"
+    script:
+        "../scripts/render_report.py"
+
+
+rule report:
+    input:
+        f"results/{RUN}/report.html",

@@ -35,18 +35,24 @@ def check_supply(clusters: list[int], wanted: int, rounds: int, prompts_per_roun
     for round_ in range(FIRST_ROUND, FIRST_ROUND + rounds):
         serving = sum(size > round_ - FIRST_ROUND for size in sizes)
         if serving < prompts_per_round:
-            few = (
-                f"prompts.clusters: found {wanted}; a round takes one prompt a cluster, so expected at least "
-                f"prompts_per_round ({prompts_per_round})."
-                if wanted < prompts_per_round
-                else "Raise prompts.per_shard (more prompts), or lower prompts_per_round, rounds or prompts.clusters "
-                "(fewer, larger clusters; prompts.clusters up helps only where round 2 is short)."
-            )
             raise InputError(
-                f"rounds, prompts_per_round: round {round_} needs {prompts_per_round} clusters that still hold an "
-                f"unused prompt, but only {serving} of {wanted} do ({len(clusters)} prompts passed the filters).\n"
-                f"  {few}"
+                f"prompts_per_round: round {round_} needs {prompts_per_round} clusters that still hold an "
+                f"unused prompt, but only {serving} of {wanted} do "
+                f"({len(clusters)} prompts passed the filters).\n  {_advice(wanted, prompts_per_round)}"
             )
+
+
+def _advice(wanted: int, prompts_per_round: int) -> str:
+    """Which keys to change where a round runs dry."""
+    if wanted < prompts_per_round:
+        return (
+            f"A round takes one prompt a cluster: raise prompts.clusters (found {wanted}) to at least "
+            f"{prompts_per_round}, or lower prompts_per_round."
+        )
+    return (
+        "Raise prompts.per_shard (more prompts), lower prompts.clusters (fewer, larger clusters), "
+        "or lower prompts_per_round or rounds."
+    )
 
 
 def main(

@@ -21,8 +21,7 @@ from typing import Any
 
 from alma.csv_tables import rounded_row
 from alma.measures import integer_rating
-from alma.statistics import bootstrap_ratio, calibration_bins, calibration_error, mean
-from alma.statistics import pair_results, spearman
+from alma.statistics import bootstrap_ratio, calibration_bins, calibration_error, mean, pair_results, spearman
 
 # The judges of the paper's table: name, checkpoint, kind of score.
 JUDGES = (

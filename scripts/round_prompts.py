@@ -61,8 +61,8 @@ def main(
     chosen = members[first : first + prompts_in_shard]
     if len(chosen) < prompts_in_shard:
         raise InputError(
-            f"prompts_per_round: round {round_} needs {first + prompts_in_shard} clusters that still hold an unused "
-            f"prompt, but only {len(members)} do.\n"
+            f"prompts_per_round: round {round_} needs {first + prompts_in_shard} clusters that still hold "
+            f"an unused prompt, but only {len(members)} do.\n"
             f"  Raise prompts.per_shard, or lower prompts_per_round, rounds or prompts.clusters."
         )
     wanted = [row["prompt_id"] for row in chosen]

@@ -1,0 +1,132 @@
+"""What a user reads before the first job and after the last one.
+
+    python scripts/summary.py start RUN FINAL_CHECKPOINT
+    python scripts/summary.py end RUN FINAL_CHECKPOINT
+
+Standard library only. It tells what there is, and is silent about what there is not: after a
+partial target most files are missing.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from alma.csv_tables import number, read_csv
+
+Row = dict[str, str]
+
+
+def shown(value: float | None, digits: int = 2) -> str:
+    """A number for people, a dash for None."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(row: Row, key: str, low: str, high: str) -> str:
+    """A value with its 95% interval: 0.52 [0.45, 0.59]."""
+    value, ends = number(row.get(key)), (number(row.get(low)), number(row.get(high)))
+    if value is None or None in ends:
+        return shown(value)
+    return f"{shown(value)} [{shown(ends[0])}, {shown(ends[1])}]"
+
+
+def rows_of(path: Path) -> list[Row]:
+    """Rows of a CSV file, none where it is missing or cannot be read."""
+    try:
+        return read_csv(path)
+    except (OSError, ValueError):
+        return []
+
+
+def table(lines: list[list[str]]) -> list[str]:
+    """Lines of cells as columns of equal width."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return [
+        "  " + "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+
+
+def progress_lines(rows: list[Row]) -> list[str]:
+    """How the measures moved from checkpoint to checkpoint, a table a benchmark."""
+    found = []
+    for name in dict.fromkeys(row["benchmark"] for row in rows):
+        own = [row for row in rows if row["benchmark"] == name]
+        cells = [["checkpoint", "checks passed (0-1)", "judge score (0-10)", "words"]]
+        for row in own:
+            checks = with_interval(row, "check_rate", "check_low", "check_high")
+            judge = with_interval(row, "judge_score", "judge_low", "judge_high")
+            cells.append([row["checkpoint"], checks, judge, shown(number(row["mean_words"]), 0)])
+        found += [f"Evaluation on {name} ({own[0]['prompts']} prompts, 95% intervals):", *table(cells)]
+        last = own[-1]
+        if number(last.get("vs_sft")) is not None:
+            gap = with_interval(last, "vs_sft", "vs_sft_low", "vs_sft_high")
+            found.append(f"  {last['checkpoint']} minus sft-0, checks passed, paired by prompt: {gap}")
+    return found
+
+
+def judge_lines(rows: list[Row], lengths: list[Row]) -> list[str]:
+    """How good the judge is, and whether it likes length."""
+    found = []
+    for row in rows:
+        if row["checkpoint"] == "judge" and number(row["accuracy"]) is not None:
+            accuracy = with_interval(row, "accuracy", "accuracy_low", "accuracy_high")
+            what = "held-out human scores" if row["benchmark"] == "heldout" else row["benchmark"]
+            found.append(f"Judge on {what}: {accuracy} of {row['pairs']} pairs right (0.5 is guessing)")
+    ratios = [f"{shown(value)} in round {r['round']}" for r in lengths if (value := number(r["ratio"]))]
+    if ratios:
+        found.append(f"Chosen responses against their pool, ratio of words: {', '.join(ratios)}")
+    return found
+
+
+def chat_command(model: Path) -> str:
+    """The line that starts a chat with a model, as short as it works from this folder."""
+    python = Path(sys.executable)  # not resolved: a link in .venv is what makes it that environment
+    script = Path(__file__).resolve().parent / "chat.py"
+    here = Path.cwd()
+    parts = [p.relative_to(here) if p.is_relative_to(here) else p for p in (python, script)]
+    return " ".join(f'"{part}"' if " " in str(part) else str(part) for part in [*parts, model])
+
+
+def start(run: str) -> list[str]:
+    """Where to look while it runs, and how to stop and go on."""
+    return [
+        f"alma: run '{run}'; results and logs go to results/{run}/ and results/{run}/logs/",
+        "alma: stop with Ctrl-C at any time; the same command goes on from there",
+    ]
+
+
+def end(run: str, final: str) -> list[str]:
+    """What there is now, and what to do with it."""
+    root = Path("results") / run
+    model = root / "models" / final
+    found = []
+    lengths = rows_of(root / "tables" / "length.csv")
+    found += progress_lines(rows_of(root / "evaluation" / "summary.csv"))
+    found += judge_lines(rows_of(root / "evaluation" / "judge.csv"), lengths)
+    if (root / "report.html").is_file():
+        found.append(f"Report: {root / 'report.html'} (open it in a browser; it needs no network)")
+    if (root / "tables" / "candidates.html").is_file():
+        found.append(f"Prompts and candidates to read: {root / 'tables' / 'candidates.html'}")
+    if (model / "model.safetensors").is_file():
+        found += [f"Aligned model: {model}", f"Chat with it: {chat_command(model)}"]
+    elif not found:
+        made = sorted(p.parent.name for p in (root / "models").glob("*/model.safetensors"))
+        have = f" (checkpoints so far: {', '.join(made)})" if made else ""
+        found.append(f"Done. Results are in {root}/{have}")
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Print the lines for `start` or `end`."""
+    when, run, final = arguments
+    lines = start(run) if when == "start" else ["", *end(run, final)]
+    print("\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (head, less) has left
+    except (OSError, ValueError, KeyError) as error:
+        # A damaged table must not end a run that went well.
+        print(f"(no summary: {error!r})")

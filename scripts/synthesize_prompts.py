@@ -54,8 +54,8 @@ def short_enough(
         print(f"left out {len(seeds) - len(kept)} of {len(seeds)} seed prompts: over {limit} tokens")
     if len(kept) < bounds[0]:
         raise InputError(
-            f"prompts.examples: found {list(bounds)}, but only {len(kept)} of {len(seeds)} usable seed prompts "
-            f"(seeds.sft) have at most {limit} tokens, the room that engine.max_model_len and "
+            f"prompts.examples: found {list(bounds)}, but only {len(kept)} of {len(seeds)} usable seed "
+            f"prompts (seeds.sft) have at most {limit} tokens, the room that engine.max_model_len and "
             f"prompts.max_tokens leave to each example.\n"
             f"  Raise engine.max_model_len, lower prompts.examples or prompts.max_tokens, or add short seeds."
         )

@@ -91,3 +91,49 @@ def write_checkpoint(folder: Path) -> Path:
     model.config.eos_token_id = model.generation_config.eos_token_id = [2]
     save_checkpoint(model, tokenizer, folder)
     return folder
+
+
+def write_pretrained(folder: Path, steps: int = 250) -> Path:
+    """Write the tiny base model after a short pretraining on the shipped data (about half a minute).
+
+    It writes rough English, ends prompts and responses, and so carries a whole run of the recipe.
+    Documents: prompts in the layout of the prompt synthesis, and conversations in templates/plain.jinja.
+    """
+    import random
+
+    import torch
+    from alma.fewshot import layout
+
+    rows = [json.loads(line) for line in (DATA / "sft.jsonl").read_text(encoding="utf-8").splitlines()]
+    tokenizer, model = tiny_tokenizer(), tiny_model().train()
+    generator = random.Random(0)
+
+    def document() -> str:
+        if generator.random() < 0.5:
+            return layout([row["prompt"] for row in generator.sample(rows, 6)])
+        row = generator.choice(rows)
+        return f"### user\n{row['prompt']}\n### assistant\n{row['response']}<|endoftext|>\n"
+
+    def batch() -> "torch.Tensor":
+        length, found = 160, []
+        while len(found) < 12:
+            ids = tokenizer(document(), add_special_tokens=False)["input_ids"]
+            found.append((ids + [0] * length)[:length])
+        return torch.tensor(found)
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for step in range(steps):
+            ids = batch()
+            labels = ids.clone()
+            labels[ids.eq(0) & ids.roll(1, dims=1).eq(0)] = -100  # padding after the first end
+            for group in optimizer.param_groups:
+                group["lr"] = 3e-3 * min(1, (step + 1) / 20) * (1 - step / steps)
+            model(input_ids=ids, labels=labels).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

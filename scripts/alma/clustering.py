@@ -144,7 +144,7 @@ def check_dealing(rows: list[dict[str, Any]]) -> None:
     places = {(row["cluster"], row["rank"]) for row in rows}
     if len(prompts) < len(rows) or len(places) < len(rows):
         raise InputError(
-            f"prompts/clusters.parquet: {len(rows)} rows, but {len(prompts)} different prompts and {len(places)} "
-            f"different places in clusters; a prompt could be used in two rounds.\n"
+            f"prompts/clusters.parquet: {len(rows)} rows, but {len(prompts)} different prompts and "
+            f"{len(places)} different places in clusters; a prompt could be used in two rounds.\n"
             f"  Delete prompts/clusters.parquet and run the same command again."
         )

@@ -128,6 +128,9 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             found.append(
                 f"{key}: found {source!r}, expected hub:OWNER/NAME@REVISION with the 40 digits of a commit"
             )
+    template = config["base_model"]["chat_template"]
+    if template and not Path(template).is_file():
+        found.append(f"base_model.chat_template: found {template!r}, expected a file that exists")
     model = config["base_model"]["source"]
     if is_local(model) and not Path(model).exists():
         found.append(
@@ -152,6 +155,23 @@ def data_sources(config: dict[str, Any]) -> dict[str, str]:
     return sources
 
 
+def _anchor(path: str) -> str:
+    """A relative path as it is where it exists, else beside the Snakefile where it exists there."""
+    beside = ROOT / path
+    return str(beside) if not Path(path).exists() and beside.exists() else path
+
+
+def anchor_paths(config: dict[str, Any]) -> None:
+    """Find the relative paths of a config in the working directory or beside the Snakefile, in place."""
+    model, judge = config["base_model"], config["judge"]
+    groups = [(config["seeds"], "sft"), (config["seeds"], "judge"), (judge, "benchmark"), (model, "source")]
+    groups += [(config["evaluation"]["benchmarks"], name) for name in config["evaluation"]["benchmarks"]]
+    groups.append((model, "chat_template"))
+    for holder, key in groups:
+        if holder[key] and is_local(holder[key]):
+            holder[key] = _anchor(holder[key])
+
+
 def check_config(config: dict[str, Any], where: str = "config") -> None:
     """Fill in defaults and check everything that can be checked without reading data, in place.
 
@@ -172,6 +192,7 @@ def check_config(config: dict[str, Any], where: str = "config") -> None:
     node = resolve(schema["properties"]["base_model"]["oneOf"][1], schema)
     fill_defaults(config["base_model"], node, schema)
     fill_defaults(config, schema, schema)
+    anchor_paths(config)
     fail_with(_contradictions(config), heading)
 
 

@@ -34,7 +34,7 @@ def first_example(text: str) -> str:
 
 
 def has_marker(text: str) -> bool:
-    """Whether a text holds layout or a role marker: then it is more than one prompt, or has an answer in it."""
+    """Whether a text holds a layout or role marker: it is more than one prompt, or holds an answer."""
     return _MARKER.search(text) is not None
 
 

@@ -23,9 +23,7 @@ def mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def bootstrap_ratio(
-    tops: Sequence[float], bottoms: Sequence[float], resamples: int, seed: Any
-) -> Interval:
+def bootstrap_ratio(tops: Sequence[float], bottoms: Sequence[float], resamples: int, seed: Any) -> Interval:
     """95% interval of sum(tops) / sum(bottoms), resampling prompts.
 
     Args:
@@ -113,9 +111,7 @@ def pair_results(
     return right, pairs
 
 
-def calibration_bins(
-    scores: Sequence[float], labels: Sequence[float], bins: int = 5
-) -> list[dict[str, Any]]:
+def calibration_bins(scores: Sequence[float], labels: Sequence[float], bins: int = 5) -> list[dict[str, Any]]:
     """Mean score and mean label of the rows in `bins` equal parts of the scale 0-10, by score.
 
     Returns:

@@ -1,0 +1,56 @@
+"""Render Snakemake's own report of a run: one HTML file that needs no network.
+
+Reads:
+    every figure and table that a rule marks with report(); Snakemake's records of their jobs.
+Writes:
+    report.html
+Params:
+    settings (the whole config, with which Snakemake is called again for the report; it runs no job).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from alma.config import ROOT
+from alma.files import atomic_path, write_json
+
+
+def command(config_file: str | Path, html: str | Path, targets: list[str]) -> list[str]:
+    """The call that renders the report of `targets`.
+
+    A report takes no lock and starts no job. Targets are the finished inputs of this job, and not the
+    report itself, which Snakemake would find unfinished. No profile: what it sets (executor, limits)
+    concerns jobs.
+    """
+    options = ["--snakefile", str(ROOT / "Snakefile"), "--directory", os.getcwd(), "--nolock"]
+    options += ["--workflow-profile", "none", "--configfile", str(config_file)]
+    return [sys.executable, "-m", "snakemake", *options, "--report", str(html), "--", *targets]
+
+
+def main(contents: list[str], html: str | Path, *, settings: dict[str, Any]) -> None:
+    """Render the report.
+
+    Raises:
+        subprocess.CalledProcessError: Snakemake failed; its message is in the log.
+    """
+    # SNAKEMAKE_PROFILE and the like are meant for the run around this job.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+    with tempfile.TemporaryDirectory() as folder:
+        # JSON: YAML would read 1e-05, which is how Python writes a small number, as text.
+        config_file = Path(folder) / "config.json"
+        write_json(config_file, settings)
+        made = Path(folder) / "report.html"
+        subprocess.run(command(config_file, made, contents), check=True, env=environment)
+        with atomic_path(html) as temporary:
+            temporary.write_bytes(made.read_bytes())
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(list(snakemake.input.contents), snakemake.output.html, **config)

@@ -1,0 +1,669 @@
+"""Prompt synthesis, filters, embedding, clustering, and the deal to the rounds."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cluster_prompts
+import embed_prompts
+import round_prompts
+import synthesize_prompts
+import unique_prompts
+from alma.clustering import check_dealing, k_means, ranks_in, read_embeddings, write_embeddings
+from alma.duplicates import OverlapIndex, first_of_near_duplicates, grams_of, normalized
+from alma.engine import Completion
+from alma.errors import InputError
+from alma.fewshot import STOP, choose_examples, first_example, has_marker, layout, usable_example
+from alma.ids import content_id, request_seed
+from alma.pooling import embed_texts, load_encoder, mean_pooled
+from alma.tables import assistant, read_table, user, write_table
+
+# synthesis
+
+ENGINE = {"max_model_len": 400}
+
+
+def sft_rows(texts: list[str]) -> list[dict]:
+    """Rows of an sft table with these prompts."""
+    return [
+        {"prompt_id": content_id("prompt", text), "prompt": user(text), "completion": assistant("Yes.")}
+        for text in texts
+    ]
+
+
+class FakeEngine:
+    """Stands in for the engine: one token a character, and texts from a function of the request."""
+
+    def __init__(self, answer) -> None:
+        self.answer, self.requests = answer, []
+        self.tokenizer = lambda text, add_special_tokens: {"input_ids": [ord(c) for c in text]}
+
+    def generate(self, requests, what):
+        self.requests += requests
+        return [self.answer(index, request) for index, request in enumerate(requests)]
+
+
+def synthesize(tmp_path: Path, monkeypatch, texts, answer=None, **changes):
+    """Run synthesize_prompts with a fake engine; returns its rows and its requests."""
+    engine = FakeEngine(answer or (lambda index, request: Completion(f" prompt {index}", "stop", 3)))
+    monkeypatch.setattr(synthesize_prompts, "open_engine", lambda model, options: engine)
+    write_table(tmp_path / "sft.parquet", "sft", sft_rows(texts))
+    values = {
+        "seed": 0,
+        "engine": ENGINE,
+        "shard": 0,
+        "count": 8,
+        "examples": [3, 5],
+        "temperature": 1.0,
+        "top_p": 0.9,
+        "max_tokens": 40,
+    }
+    out = tmp_path / "raw.parquet"
+    synthesize_prompts.main("model", tmp_path / "sft.parquet", out, **(values | changes))
+    return read_table(out, "raw_prompt"), engine.requests
+
+
+SEEDS = [f"Say {word} in one sentence." for word in ("red", "blue", "green", "pink", "grey", "teal", "lime")]
+
+
+def context_of(request) -> str:
+    return "".join(map(chr, request.token_ids))
+
+
+def test_layout_keeps_examples_apart_and_ends_open() -> None:
+    text = layout(["one", "two\nlines "])
+    assert text == "Prompt: one\n---\nPrompt: two\nlines\n---\nPrompt:"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (" What is rain?\n---\nPrompt: What is snow?", "What is rain?"),
+        (" What is rain?\nPrompt: What is snow?\n---", "What is rain?"),
+        (" What is rain?\n\n---", "What is rain?"),
+        (" Fix this:\nx = 1 ", "Fix this:\nx = 1"),
+        ("\n---\n", ""),
+    ],
+)
+def test_the_first_example_only_is_kept(text: str, kept: str) -> None:
+    assert first_example(text) == kept
+
+
+def test_a_seed_that_the_stop_strings_would_cut_is_no_example() -> None:
+    assert usable_example("Two\nlines - with -- dashes")
+    assert not usable_example("a\n---\nb")
+    assert not usable_example("---")
+    assert not usable_example("a\nPrompt: b")
+    assert not usable_example("  ")
+
+
+@given(st.integers(0, 10**6), st.integers(0, 50), st.integers(0, 1000), st.integers(5, 40))
+def test_examples_are_distinct_within_bounds_and_depend_on_the_key_alone(seed, shard, index, count) -> None:
+    chosen = choose_examples(count, (3, 5), seed, shard, index)
+    assert 3 <= len(chosen) <= 5 and len(set(chosen)) == len(chosen) and set(chosen) <= set(range(count))
+    assert chosen == choose_examples(count, (3, 5), seed, shard, index)
+
+
+def test_every_number_of_examples_and_every_seed_is_used() -> None:
+    drawn = [choose_examples(40, (3, 5), 0, 0, index) for index in range(200)]
+    assert {len(chosen) for chosen in drawn} == {3, 4, 5}
+    assert {i for chosen in drawn for i in chosen} == set(range(40))
+    assert drawn != [choose_examples(40, (3, 5), 0, 1, index) for index in range(200)]
+
+
+def test_rows_name_the_examples_that_stood_in_the_context(tmp_path, monkeypatch) -> None:
+    rows, requests = synthesize(tmp_path, monkeypatch, SEEDS)
+    texts = {content_id("prompt", text): text for text in SEEDS}
+    for row, request in zip(rows, requests, strict=True):
+        assert context_of(request) == layout([texts[key] for key in row["examples"]])
+        assert request.stop == STOP
+    assert [row["prompt"] for row in rows] == [f"prompt {i}" for i in range(8)]
+    assert all(row["prompt_id"] == content_id("prompt", row["prompt"]) for row in rows)
+    assert {row["source"] for row in rows} == {"synthetic"}
+
+
+def test_each_item_has_its_own_seed_and_does_not_depend_on_the_count(tmp_path, monkeypatch) -> None:
+    _, few = synthesize(tmp_path, monkeypatch, SEEDS, count=4)
+    _, many = synthesize(tmp_path, monkeypatch, SEEDS[::-1], count=8)
+    assert many[:4] == few
+    assert [r.seed for r in many] == [request_seed(0, "prompts", "base", "0", i) for i in range(8)]
+    _, other = synthesize(tmp_path, monkeypatch, SEEDS, shard=1)
+    assert not {r.seed for r in other} & {r.seed for r in many}
+
+
+def test_bad_prompts_are_written_too_and_marked(tmp_path, monkeypatch) -> None:
+    answers = [
+        Completion(" cut off in the mid", "length", 40),
+        Completion("", "stop", 1),
+        Completion(" one\n---\nPrompt: two", "stop", 9),
+    ]
+    rows, _ = synthesize(tmp_path, monkeypatch, SEEDS, answer=lambda i, request: answers[i], count=3)
+    assert [(r["prompt"], r["finish_reason"]) for r in rows] == [
+        ("cut off in the mid", "length"),
+        ("", "stop"),
+        ("one", "stop"),
+    ]
+
+
+def test_contexts_always_fit_the_model(tmp_path, monkeypatch, capsys) -> None:
+    texts = [*SEEDS, "a long seed " * 20, "several\nlines\nof it", "broken\n---\nseed"]
+    _, requests = synthesize(tmp_path, monkeypatch, texts, count=100)
+    assert max(len(r.token_ids) + r.max_tokens for r in requests) <= ENGINE["max_model_len"]
+    contexts = "".join(context_of(r) for r in requests)
+    assert "several\nlines\nof it" in contexts
+    assert "long seed" not in contexts and "broken" not in contexts
+    assert "left out 1 of 9" in capsys.readouterr().out
+
+
+def test_too_few_usable_seeds_are_refused_with_the_keys_to_change(tmp_path, monkeypatch) -> None:
+    with pytest.raises(InputError, match=r"prompts\.examples.*only 2 of 2.*seeds\.sft"):
+        synthesize(tmp_path, monkeypatch, SEEDS[:2])
+    with pytest.raises(InputError, match=r"prompts\.examples: found \[5, 3\]"):
+        synthesize(tmp_path, monkeypatch, SEEDS, examples=[5, 3])
+
+
+# filters
+
+
+def raw(text: str, examples: tuple[str, ...] = (), finish_reason: str = "stop") -> dict:
+    return {
+        "prompt_id": content_id("prompt", text),
+        "prompt": text,
+        "source": "synthetic",
+        "examples": [content_id("prompt", example) for example in examples],
+        "finish_reason": finish_reason,
+    }
+
+
+def judge_row(text: str) -> dict:
+    key = content_id("prompt", text)
+    return {
+        "prompt_id": key,
+        "response_id": content_id("response", key),
+        "annotator": 0,
+        "prompt": text,
+        "response": "r",
+        "score": 1.0,
+    }
+
+
+def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), evaluation=(), **changes):
+    """Run unique_prompts; returns the kept prompts and {filter: removed}."""
+    paths = []
+    for number, rows in enumerate(shards):
+        paths.append(str(tmp_path / f"raw{number}.parquet"))
+        write_table(paths[-1], "raw_prompt", rows)
+    write_table(tmp_path / "sft.parquet", "sft", sft_rows(list(sft)))
+    write_table(tmp_path / "judge.parquet", "judge", [judge_row(text) for text in judge])
+    write_table(tmp_path / "heldout.parquet", "judge", [judge_row(text) for text in heldout])
+    pair_rows = [{"prompt_id": content_id(t), "prompt": t, "chosen": "a", "rejected": "b"} for t in pairs]
+    write_table(tmp_path / "pairs.parquet", "judge_pair", pair_rows)
+    eval_rows = [
+        {
+            "benchmark": "b",
+            "prompt_id": content_id("prompt", t),
+            "prompt": t,
+            "category": None,
+            "reference": None,
+            "checks": "[]",
+        }
+        for t in evaluation
+    ]
+    write_table(tmp_path / "eval.parquet", "eval", eval_rows)
+    values = {"seed": 0, "min_words": 3, "near_duplicate": 0.7, "overlap": 0.5}
+    unique_prompts.main(
+        paths,
+        tmp_path / "sft.parquet",
+        [tmp_path / "judge.parquet", tmp_path / "heldout.parquet"],
+        tmp_path / "pairs.parquet",
+        tmp_path / "eval.parquet",
+        tmp_path / "unique.parquet",
+        tmp_path / "filters.csv",
+        **(values | changes),
+    )
+    lines = [line.split(",") for line in (tmp_path / "filters.csv").read_text().splitlines()]
+    assert lines[0] == ["filter", "removed", "kept"]
+    left = sum(map(len, shards))
+    for _, removed, kept in lines[1:]:
+        left -= int(removed)
+        assert left == int(kept)
+    rows = read_table(tmp_path / "unique.parquet", "prompt")
+    assert [row["prompt_id"] for row in rows] == sorted(row["prompt_id"] for row in rows)
+    assert len(rows) == left
+    return {row["prompt"] for row in rows}, {name: int(removed) for name, removed, _ in lines[1:]}
+
+
+GOOD = "Describe a quiet morning at the harbour in two short sentences."
+OTHER = "Which tools does a carpenter need for building a plain wooden table?"
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"),
+    [
+        (raw("Explain how bread is baked at home and", finish_reason="length"), "unfinished"),
+        (raw(""), "too_short"),
+        (raw("Why rain?"), "too_short"),
+        (raw("... !? -"), "too_short"),
+        (raw("What is rain? Response: Water from clouds."), "marker_or_answer"),
+        (raw("What is two plus two?\nanswer : 4"), "marker_or_answer"),
+        (raw("What is rain? Prompt: What is snow?"), "marker_or_answer"),
+        (raw("What is rain, please?\n--- What is snow?"), "marker_or_answer"),
+        (raw("What is rain, please?<|im_end|>"), "marker_or_answer"),
+        (raw("describe a quiet   MORNING at the harbour: in two short sentences!"), "exact_duplicate"),
+        (raw("Describe a quiet morning at the harbour in two short sentences, please."), "near_duplicate"),
+    ],
+)
+def test_each_filter_removes_its_kind(tmp_path, bad, name) -> None:
+    kept, removed = run_filters(tmp_path, [[raw(GOOD), raw(OTHER)], [bad]])
+    assert removed == {key: int(key == name) for key in removed}
+    assert len(kept) == 2 and OTHER in kept
+
+
+@pytest.mark.parametrize("where", ["sft", "judge", "heldout", "pairs", "evaluation"])
+def test_prompts_that_overlap_a_seed_or_an_evaluation_prompt_are_removed(tmp_path, where) -> None:
+    copied = "Describe a quiet morning at the harbour in three long paragraphs."
+    kept, removed = run_filters(tmp_path, [[raw(GOOD), raw(OTHER)]], **{where: [copied]})
+    assert kept == {OTHER}
+    assert removed["evaluation_overlap" if where == "evaluation" else "seed_overlap"] == 1
+
+
+def test_overlap_with_the_own_few_shot_examples_is_counted_apart(tmp_path) -> None:
+    seeds = ["Describe a quiet morning at the harbour in three long paragraphs.", "Name one tall old tree."]
+    kept, removed = run_filters(tmp_path, [[raw(GOOD, tuple(seeds)), raw(OTHER, tuple(seeds))]], sft=seeds)
+    assert kept == {OTHER}
+    assert removed["few_shot_overlap"] == 1 and removed["seed_overlap"] == 0
+    _, removed = run_filters(tmp_path, [[raw(GOOD, (seeds[1],)), raw(OTHER)]], sft=seeds)
+    assert removed["few_shot_overlap"] == 0 and removed["seed_overlap"] == 1
+
+
+def test_all_user_turns_of_a_seed_count(tmp_path) -> None:
+    run_filters(tmp_path, [[raw(GOOD), raw(OTHER)]])  # writes the other tables
+    turns = [*user(GOOD), *assistant("Done."), *user("Thank you.")]
+    row = {"prompt_id": "x", "prompt": turns, "completion": assistant("Yes.")}
+    assert unique_prompts.user_texts(row) == [GOOD, "Thank you."]
+
+
+def test_nothing_left_is_refused_with_the_counts(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"none of the 1 prompts.*\n.*unfinished: removed 1"):
+        run_filters(tmp_path, [[raw(GOOD, finish_reason="length")]])
+
+
+def test_overlap_is_the_share_in_one_other_text_at_the_threshold_itself() -> None:
+    text = "a b c d e f"  # 3-grams: abc bcd cde def
+    index = OverlapIndex(["a b c d x", "c d e y", "d e f z", "q a b"])
+    assert index.overlapping(text, 0.5) == {0}  # 2 of 4; the four together would hold all
+    assert index.overlapping(text, 0.51) == set()
+    assert index.overlapping(text, 0.25) == {0, 1, 2}
+    assert OverlapIndex(["A, b C!"]).overlapping("a B c", 1.0) == {0}
+
+
+def test_texts_of_fewer_than_three_words_overlap_equal_texts_only() -> None:
+    index = OverlapIndex(["Hello there", "Hello there friend", "?!", ""])
+    assert index.overlapping("hello THERE.", 0.5) == {0}
+    assert index.overlapping("hello", 0.5) == set()
+    assert index.overlapping("", 0.5) == set()
+    assert index.overlapping("well hello there dear friend", 0.5) == set()
+
+
+def test_a_short_evaluation_prompt_inside_a_long_text_is_found() -> None:
+    index = OverlapIndex(["Why does ice float on water?", "tell me more"])
+    long = (
+        "My son asked today: why does ice float on water? He is six, so tell me more " + "in easy words " * 9
+    )
+    assert index.overlapping(long, 0.5) == {0}
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=9), st.lists(st.sampled_from("abcd"), max_size=9))
+def test_overlap_agrees_with_the_definition(first, second) -> None:
+    one, two = grams_of(" ".join(first)), grams_of(" ".join(second))
+    shared = set(one) & set(two)
+    wanted = bool(shared) and (2 * len(shared) >= len(one) or len(shared) == len(two) >= 3)
+    found = OverlapIndex([" ".join(second)]).overlapping(" ".join(first), 0.5)
+    assert found == ({0} if wanted else set())
+
+
+def random_texts(count: int, words: int) -> list[str]:
+    generator = random.Random(0)
+    vocabulary = ["".join(generator.choices(string.ascii_lowercase, k=6)) for _ in range(2000)]
+    return [" ".join(generator.choices(vocabulary, k=words)) for _ in range(count)]
+
+
+def test_near_duplicates_are_found_among_many_and_nothing_else_is() -> None:
+    texts = random_texts(2000, 20)
+    changed = [text.rsplit(" ", 1)[0] + " end" for text in texts]  # 17 of 19 3-grams: Jaccard 0.89
+    assert first_of_near_duplicates(texts, 0.7) == [True] * 2000
+    assert sum(first_of_near_duplicates(texts + changed, 0.7)[2000:]) == 0
+    assert sum(first_of_near_duplicates(texts + changed, 1.0)[2000:]) > 1900
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_filters_do_not_depend_on_the_order_or_the_shards(tmp_path_factory, generator) -> None:
+    near = [f"{text} {end}" for text in random_texts(8, 12) for end in ("one", "two", "two!", "TWO", "three")]
+    rows = [raw(text, (example,)) for text in near for example in ("a", "b")]
+    tmp_path = tmp_path_factory.mktemp("order")
+    first, _ = run_filters(tmp_path, [rows])
+    assert len(first) == 8
+    wanted = (tmp_path / "unique.parquet").read_bytes(), (tmp_path / "filters.csv").read_bytes()
+    generator.shuffle(rows)
+    cut = generator.randrange(len(rows))
+    run_filters(tmp_path, [rows[:cut], rows[cut:]])
+    assert ((tmp_path / "unique.parquet").read_bytes(), (tmp_path / "filters.csv").read_bytes()) == wanted
+
+
+def test_normalized_ignores_case_space_punctuation_and_width() -> None:
+    assert normalized("  Ｈello,\n WORLD! ") == "hello world"
+
+
+def test_markers_inside_words_are_no_markers() -> None:
+    assert not has_marker("Give the answer in one word - and a prompt reply, user friendly.")
+    assert has_marker("Assistant: hello") and has_marker("x </s> y")
+
+
+# embedding
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory) -> Path:
+    """A random Llama of 2 layers with a tokenizer that knows the letters."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    vocabulary = {token: i for i, token in enumerate(["<s>", "</s>", *string.ascii_lowercase])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    fast.padding_side = "left"  # the wrong one, on purpose: pooling must not trust it
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def letters(count: int) -> list[str]:
+    generator = random.Random(1)
+    return [
+        " ".join(generator.choices(string.ascii_lowercase, k=generator.randint(1, 40))) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_embeddings_do_not_depend_on_the_batch_or_the_padding_side(tiny_model, side) -> None:
+    tokenizer, encoder = load_encoder(str(tiny_model), "cpu")
+    tokenizer.padding_side = side
+    texts = letters(40)
+    batched = embed_texts(tokenizer, encoder, texts, batch=16)
+    alone = np.concatenate([embed_texts(tokenizer, encoder, [text]) for text in texts])
+    assert batched.dtype == np.float32 and batched.shape == (40, 32)
+    assert np.abs(batched - alone).max() < 1e-5
+    assert np.abs(alone[0] - alone[1]).max() > 1e-2  # not all the same
+
+
+def test_embedding_is_the_mean_of_the_last_hidden_states_in_float32(tiny_model) -> None:
+    import torch
+
+    tokenizer, encoder = load_encoder(str(tiny_model), "cpu")
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+    ids = torch.tensor([tokenizer("a b c d e")["input_ids"]])
+    with torch.inference_mode():
+        wanted = encoder(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy()
+    assert np.allclose(embed_texts(tokenizer, encoder, ["a b c d e"])[0], wanted, atol=1e-6)
+
+
+def test_pooling_leaves_padding_out() -> None:
+    import torch
+
+    hidden = torch.tensor([[[1.0], [3.0], [100.0]], [[2.0], [4.0], [6.0]]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    assert mean_pooled(hidden, mask).tolist() == [[2.0], [4.0]]
+
+
+def test_shards_of_embeddings_make_up_the_whole(tiny_model, tmp_path) -> None:
+    rows = [{k: v for k, v in raw(text).items() if k != "finish_reason"} for text in set(letters(23))]
+    rows.sort(key=lambda row: row["prompt_id"])
+    write_table(tmp_path / "unique.parquet", "prompt", rows)
+    paths = [str(tmp_path / f"{shard}.parquet") for shard in range(3)]
+    for shard, path in enumerate(paths):
+        embed_prompts.main(tiny_model, tmp_path / "unique.parquet", path, device="cpu", shard=shard, shards=3)
+    assert sum(len(read_table(path, "embedding")) for path in paths) == len(rows)
+    ids, vectors = read_embeddings(paths[::-1])
+    assert ids == [row["prompt_id"] for row in rows]
+    tokenizer, encoder = load_encoder(str(tiny_model), "cpu")
+    assert np.abs(vectors - embed_texts(tokenizer, encoder, [row["prompt"] for row in rows])).max() < 1e-5
+
+
+def test_more_shards_than_prompts_leave_empty_shards(tiny_model, tmp_path) -> None:
+    write_table(
+        tmp_path / "u.parquet",
+        "prompt",
+        [{k: v for k, v in raw("a b").items() if k != "finish_reason"}],
+    )
+    for shard in (0, 1):
+        out = tmp_path / f"{shard}.parquet"
+        embed_prompts.main(tiny_model, tmp_path / "u.parquet", out, device="cpu", shard=shard, shards=2)
+    ids, vectors = read_embeddings([str(tmp_path / "0.parquet"), str(tmp_path / "1.parquet")])
+    assert len(ids) == 1 and vectors.shape == (1, 32)
+
+
+def test_a_damaged_embeddings_file_is_named(tmp_path) -> None:
+    (tmp_path / "0.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match=r"0\.parquet: not a readable"):
+        read_embeddings([str(tmp_path / "0.parquet")])
+
+
+# clustering
+
+
+def embeddings_of(tmp_path: Path, vectors: np.ndarray, shards: int = 2) -> list[str]:
+    ids = [content_id("prompt", i) for i in range(len(vectors))]
+    paths = []
+    for shard in range(shards):
+        paths.append(str(tmp_path / f"embeddings{shard}.parquet"))
+        write_embeddings(paths[-1], ids[shard::shards], vectors[shard::shards])
+    return paths
+
+
+def cluster(tmp_path: Path, paths: list[str], **changes) -> list[dict]:
+    values = {
+        "seed": 0,
+        "clusters": 5,
+        "iterations": 10,
+        "diversify": True,
+        "rounds": 2,
+        "prompts_per_round": 3,
+    }
+    cluster_prompts.main(paths, tmp_path / "clusters.parquet", **(values | changes))
+    return read_table(tmp_path / "clusters.parquet", "cluster")
+
+
+def blobs(count: int, groups: int, width: int = 8) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(groups, width))
+    noise = generator.normal(scale=0.05, size=(count, width))
+    return (centres[np.arange(count) % groups] + noise + 50.0).astype(np.float32)
+
+
+def test_k_means_finds_groups_beside_a_large_common_direction() -> None:
+    vectors = blobs(60, 3)
+    scaled = vectors * np.linspace(1, 1.1, 60, dtype=np.float32)[:, None]
+    for data in (vectors, (vectors - 50) * 3 + 50):
+        found, distance = k_means(data, 3, 20, 0)
+        assert all(len(set(found[start::3])) == 1 for start in range(3))
+        assert len(set(found[:3])) == 3
+        assert distance.max() < 0.2
+    assert k_means(scaled, 3, 20, 0)[0].shape == (60,)
+
+
+def test_k_means_trains_on_every_point_without_a_warning(capfd) -> None:
+    generator = np.random.default_rng(1)
+    vectors = generator.normal(size=(3000, 4)).astype(np.float32)
+    found, distance = k_means(vectors, 4, 100, 3)
+    data = vectors - vectors.mean(axis=0)
+    data /= np.linalg.norm(data, axis=1, keepdims=True)
+    centres = np.stack([data[found == c].mean(axis=0) for c in range(4)])
+    # At a fixed point of Lloyd's algorithm on ALL points the centroids are the means of their members.
+    assert np.abs(((data - centres[found]) ** 2).sum(axis=1) - distance).max() < 0.02
+    k_means(vectors[:5], 4, 3, 3)
+    captured = capfd.readouterr()
+    assert "WARNING" not in captured.out + captured.err
+
+
+def test_clusters_do_not_depend_on_the_shards_and_repeat(tmp_path) -> None:
+    vectors = blobs(60, 5)
+    rows = cluster(tmp_path, embeddings_of(tmp_path, vectors, 2))
+    wanted = (tmp_path / "clusters.parquet").read_bytes()
+    assert cluster(tmp_path, embeddings_of(tmp_path, vectors, 3)[::-1]) == rows
+    assert (tmp_path / "clusters.parquet").read_bytes() == wanted
+    assert cluster(tmp_path, embeddings_of(tmp_path, vectors), rounds=1, prompts_per_round=1) == rows
+    assert [row["prompt_id"] for row in rows] == sorted(row["prompt_id"] for row in rows)
+    for number, size in Counter(row["cluster"] for row in rows).items():
+        assert sorted(row["rank"] for row in rows if row["cluster"] == number) == list(range(size))
+
+
+def test_fewer_prompts_than_clusters_are_refused(tmp_path) -> None:
+    paths = embeddings_of(tmp_path, blobs(4, 2))
+    with pytest.raises(InputError, match=r"prompts\.clusters: found 5, but only 4 prompts.*\n.*per_shard"):
+        cluster(tmp_path, paths)
+    with pytest.raises(InputError, match=r"only 0 prompts"):
+        cluster(tmp_path, embeddings_of(tmp_path, np.empty((0, 8), np.float32)))
+    assert not (tmp_path / "clusters.parquet").exists()
+
+
+def test_a_round_that_would_run_dry_is_refused_before_sampling(tmp_path) -> None:
+    paths = embeddings_of(tmp_path, blobs(11, 5))  # sizes 3, 2, 2, 2, 2
+    assert len(cluster(tmp_path, paths, rounds=2, prompts_per_round=5, clusters=5, diversify=False)) == 11
+    with pytest.raises(InputError, match=r"round 4 needs 2 clusters.*only 1 of 5.*11 prompts"):
+        cluster(tmp_path, paths, rounds=3, prompts_per_round=2, diversify=False)
+    with pytest.raises(InputError, match=r"round 2 needs 6 .*only 5 of 5[^\n]*\n.*raise prompts\.clusters"):
+        cluster(tmp_path, paths, rounds=1, prompts_per_round=6)
+
+
+def test_without_diversification_groups_are_equal_and_ignore_the_vectors(tmp_path) -> None:
+    rows = cluster(tmp_path, embeddings_of(tmp_path, blobs(53, 5)), diversify=False)
+    assert sorted(Counter(row["cluster"] for row in rows).values()) == [10, 10, 11, 11, 11]
+    assert {row["distance"] for row in rows} == {None}
+    other = cluster(tmp_path, embeddings_of(tmp_path, blobs(53, 3) ** 2), diversify=False)
+    assert other == rows
+    assert cluster(tmp_path, embeddings_of(tmp_path, blobs(53, 5)), diversify=False, seed=1) != rows
+
+
+# rounds
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(0, 3), st.integers(1, 7))
+def test_no_prompt_is_in_two_rounds_and_no_cluster_twice_in_one(clusters, seed, rounds) -> None:
+    ids = [content_id("prompt", i) for i in range(len(clusters))]
+    ranks = ranks_in(ids, clusters, seed)
+    rows = [
+        {"prompt_id": key, "cluster": c, "rank": r} for key, c, r in zip(ids, clusters, ranks, strict=True)
+    ]
+    check_dealing(rows)
+    used: list[str] = []
+    for round_ in range(2, 2 + rounds):
+        members = round_prompts.members_of_round(rows, seed, round_)
+        assert len({row["cluster"] for row in members}) == len(members)
+        used += [row["prompt_id"] for row in members]
+    assert len(used) == len(set(used))
+    if rounds > max(Counter(clusters).values()):
+        assert sorted(used) == sorted(ids)  # every prompt gets its turn
+
+
+def deal(tmp_path: Path, round_: int, total: int, per_shard: int) -> list[list[str]]:
+    """All shards of a round of `total` prompts, as lists of prompt ids."""
+    shards = []
+    for shard in range(-(-total // per_shard)):
+        out = tmp_path / "round.parquet"
+        round_prompts.main(
+            tmp_path / "unique.parquet",
+            tmp_path / "clusters.parquet",
+            out,
+            seed=0,
+            round_=round_,
+            shard=shard,
+            prompts_per_shard=per_shard,
+            prompts_in_shard=min(per_shard, total - shard * per_shard),
+        )
+        shards.append([row["prompt_id"] for row in read_table(out, "round_prompt")])
+    return shards
+
+
+@pytest.fixture
+def clustered(tmp_path) -> Path:
+    """unique.parquet and clusters.parquet of 60 prompts in 12 groups of five."""
+    rows = [{k: v for k, v in raw(f"prompt {i}").items() if k != "finish_reason"} for i in range(60)]
+    rows.sort(key=lambda row: row["prompt_id"])
+    write_table(tmp_path / "unique.parquet", "prompt", rows)
+    path = str(tmp_path / "embeddings.parquet")
+    write_embeddings(path, [row["prompt_id"] for row in rows], blobs(60, 5))
+    cluster(tmp_path, [path], clusters=12, diversify=False, prompts_per_round=12, rounds=5)
+    return tmp_path
+
+
+def test_raising_prompts_per_round_only_adds_shards(clustered) -> None:
+    assert deal(clustered, 2, 12, 4)[:2] == deal(clustered, 2, 8, 4)
+    flat = [key for shard in deal(clustered, 3, 11, 3) for key in shard]
+    assert flat == [key for shard in deal(clustered, 3, 11, 4) for key in shard]
+
+
+def test_rounds_use_every_prompt_once_in_an_order_of_their_own(clustered) -> None:
+    places = {
+        row["prompt_id"]: row["cluster"] for row in read_table(clustered / "clusters.parquet", "cluster")
+    }
+    rounds = [deal(clustered, round_, 12, 12)[0] for round_ in range(2, 7)]
+    assert sorted(key for keys in rounds for key in keys) == sorted(places)
+    orders = [tuple(places[key] for key in keys) for keys in rounds]
+    assert all(sorted(order) == list(range(12)) for order in orders)
+    assert len(set(orders)) == 5
+
+
+def test_rows_of_a_round_carry_their_text_and_cluster(clustered) -> None:
+    deal(clustered, 2, 12, 12)
+    places = {
+        row["prompt_id"]: row["cluster"] for row in read_table(clustered / "clusters.parquet", "cluster")
+    }
+    for row in read_table(clustered / "round.parquet", "round_prompt"):
+        assert row["prompt_id"] == content_id("prompt", row["prompt"])
+        assert row["cluster"] == places[row["prompt_id"]]
+
+
+def test_a_dry_round_is_refused(clustered) -> None:
+    with pytest.raises(InputError, match="round 7 needs 1 clusters .* only 0"):
+        deal(clustered, 7, 1, 1)
+    with pytest.raises(InputError, match="round 2 needs 13 clusters .* only 12"):
+        deal(clustered, 2, 13, 13)
+
+
+def test_the_run_time_check_sees_a_broken_deal(clustered) -> None:
+    rows = read_table(clustered / "clusters.parquet", "cluster")
+    check_dealing(rows)
+    with pytest.raises(InputError, match="two rounds"):
+        check_dealing([*rows, rows[0] | {"rank": 99}])
+    broken = [row | {"rank": 0} if row["rank"] == 1 else row for row in rows]
+    write_table(clustered / "clusters.parquet", "cluster", broken)
+    with pytest.raises(InputError, match="two rounds"):
+        deal(clustered, 2, 4, 4)
+
+
+def test_a_damaged_clusters_file_is_named(clustered) -> None:
+    (clustered / "clusters.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"clusters\.parquet: not a readable"):
+        deal(clustered, 2, 4, 4)

@@ -1,0 +1,178 @@
+"""The whole workflow on a tiny model: real tokenizer, real vLLM, real TRL, both objectives.
+
+The tests of this module share one working directory and run in the order of the file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import tiny_model
+import yaml
+from alma.config import ROOT
+from alma.tables import read_table, user_text
+
+pytestmark = pytest.mark.slow
+
+
+class Workflow:
+    """Runs snakemake on config/test.yaml with the tiny model, in a directory of its own."""
+
+    def __init__(self, folder, model):
+        self.folder, self.results, self.model = folder, folder / "results" / "test", model
+        self.override = {"base_model": {"source": str(model)}}
+
+    def run(self, *arguments, **override):
+        config = self.folder / "my.yaml"
+        config.write_text(yaml.safe_dump(self.override | override))
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
+        files = ["--configfile", str(ROOT / "config" / "test.yaml"), str(config)]
+        command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(self.folder)]
+        command += ["--cores", "2", *files, *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    def jobs(self, *arguments, **override):
+        """Rules that a dry run would run, with how many jobs each."""
+        done = self.run("-n", "--quiet", "rules", *arguments, **override)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = {}
+        for line in (done.stdout + done.stderr).splitlines():
+            words = line.split()
+            if len(words) == 2 and words[1].isdigit() and words[0] != "total":
+                found[words[0]] = int(words[1])
+        return found
+
+    def table(self, path, kind):
+        return read_table(self.results / path, kind)
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workflow")
+    return Workflow(folder, tiny_model.write_pretrained(folder / "tiny"))
+
+
+def check(done):
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+
+
+def test_the_dry_run_plans_every_stage(workflow):
+    plan = workflow.jobs()
+    assert plan["train_sft"] == 2 and plan["train_round"] == 2
+    assert plan["sample_responses"] == plan["score_responses"] == 2 * 2 + 2 * 3  # shards x checkpoints
+    assert plan["sample_evaluation"] == plan["score_evaluation"] == 5
+    assert {"read_seeds", "base_model", "train_judge", "cluster_prompts", "report"} <= set(plan)
+
+
+def test_best_of_n_runs_from_base_to_report(workflow):
+    done = workflow.run()
+    check(done)
+    for name in ("base", "sft-0", "sft-1", "judge-seed", "judge", "round-2", "round-3"):
+        folder = workflow.results / "models" / name
+        assert {"config.json", "model.safetensors", "tokenizer.json", "provenance.json"} <= set(os.listdir(folder))
+        assert "models" not in json.loads((folder / "config.json").read_text())
+    printed = done.stdout + done.stderr
+    assert "results/test/models/round-3" in printed and "chat" in printed
+    report = (workflow.results / "report.html").read_text()
+    assert "progression" in report.lower() and len(report) > 100_000
+
+
+def test_the_tables_fit_together(workflow):
+    """Ids join, samples follow the remainder rule, prompts are used once, chosen is best."""
+    seen = set()
+    for round_, names in ((2, ["sft-0", "sft-1"]), (3, ["sft-0", "sft-1", "round-2"])):
+        responses, scores, prompts, selected = [], [], [], []
+        for shard in (0, 1):
+            prompts += workflow.table(f"rounds/{round_}/prompts/{shard}.parquet", "round_prompt")
+            selected += workflow.table(f"rounds/{round_}/selected/{shard}.parquet", "selected")
+            for name in names:
+                responses += workflow.table(f"rounds/{round_}/samples/{name}/{shard}-0.parquet", "response")
+                scores += workflow.table(f"rounds/{round_}/scores/{name}/{shard}-0.parquet", "score")
+        ids = {row["prompt_id"] for row in prompts}
+        assert len(prompts) == len(ids) == 4 and not ids & seen
+        seen |= ids
+        assert len({row["cluster"] for row in prompts}) == 4
+        by_prompt = {key: sorted(r["sample"] for r in responses if r["prompt_id"] == key) for key in ids}
+        assert all(samples == [0, 1, 2, 3] for samples in by_prompt.values())
+        assert [s["response_id"] for s in scores] == [r["response_id"] for r in responses]
+        value = {row["response_id"]: row["score"] for row in scores}
+        finished = {r["response_id"] for r in responses if r["finish_reason"] == "stop"}
+        for row in selected:
+            mine = [r["response_id"] for r in responses if r["prompt_id"] == row["prompt_id"]]
+            assert row["chosen_id"] in mine and row["chosen_id"] in finished
+            rivals = [value[i] for i in mine if i in finished and value[i] is not None]
+            assert row["chosen_score"] == pytest.approx(max(rivals), abs=1e-6)
+        dataset = workflow.table(f"rounds/{round_}/dataset.parquet", "dataset")
+        assert [user_text(row["prompt"]) for row in dataset] == [row["prompt"] for row in selected]
+
+
+def test_data_sets_load_with_datasets(workflow):
+    import datasets
+
+    path = str(workflow.results / "rounds/2/dataset.parquet")
+    loaded = datasets.load_dataset("parquet", data_files=path, split="train", cache_dir=str(workflow.folder / "hf"))
+    assert set(loaded.column_names) >= {"prompt", "completion"}
+    assert loaded[0]["completion"][0]["role"] == "assistant"
+
+
+def test_every_artifact_has_a_record(workflow):
+    for path in workflow.results.rglob("*.parquet"):
+        record = workflow.results / "provenance" / f"{path.relative_to(workflow.results)}.json"
+        facts = json.loads(record.read_text())
+        assert facts["outputs"][path.name]["sha256"] and facts["spec"]["code"]
+        assert pq.read_metadata(path).num_rows >= 0
+
+
+def test_a_second_run_does_nothing(workflow):
+    assert workflow.jobs() == {}
+    before = {p: p.stat().st_mtime_ns for p in workflow.results.rglob("*.parquet")}
+    done = workflow.run()
+    check(done)
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert before == {p: p.stat().st_mtime_ns for p in workflow.results.rglob("*.parquet")}
+
+
+def test_changing_the_objective_leaves_data_before_training_alone(workflow):
+    plan = workflow.jobs(training={"objective": "dpo"})
+    assert plan["train_round"] == 2
+    kept = {"read_seeds", "base_model", "train_sft", "train_judge_seed", "synthesize_prompts", "cluster_prompts"}
+    assert not kept & set(plan)
+    assert plan["sample_responses"] == 2  # the latest model's part of round 3, two shards
+
+
+def test_dpo_runs_to_the_report(workflow):
+    done = workflow.run(training={"objective": "dpo"})
+    check(done)
+    record = json.loads((workflow.results / "models/round-3/provenance.json").read_text())
+    assert record["spec"]["config"]["objective"] == "dpo"
+    assert any("models/sft-0/" in path for path in record["inputs"])
+
+
+def test_bad_seeds_stop_everything_before_anything_else_runs(workflow):
+    bad = workflow.folder / "bad.jsonl"
+    bad.write_text('{"prompt": "Hi", "response": ""}\n{"prompt": 3, "response": "x"}\n')
+    done = workflow.run(run="broken", seeds={"sft": str(bad)})
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "bad.jsonl" in printed and "response" in printed and "prompt" in printed
+    results = workflow.folder / "results" / "broken"
+    assert not (results / "seeds" / "sft.parquet").exists() and not (results / "models").exists()
+
+
+def test_a_wrong_key_is_refused_before_any_job(workflow):
+    done = workflow.run("-n", judge={"min_mas": 0.4})
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0 and "judge.min_mas: unknown key" in printed
+    assert "Traceback" not in printed
+
+
+def test_the_paper_config_plans_in_seconds(workflow):
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile"]
+    command += [str(ROOT / "config" / "llama3-8b.yaml"), "-s", str(ROOT / "Snakefile"), "-d", str(workflow.folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    check(done)
+    assert "train_round" in done.stdout + done.stderr
