@@ -1,11 +1,19 @@
 # The model to align, from a local path, the hub or a package, as one safetensors file with a chat template.
 # It waits for the seeds (without depending on their content), so that bad seeds stop everything.
 
+import os
+
 
 rule base_model:
     input:
         seeds_checked=ancient(at("seeds/sft.parquet")),
         files=lambda w: base_model_files(w.run),
+        # What the script falls back on; named so that an edit is noticed.
+        plain_template=lambda w: (
+            []
+            if cfg(w, "base_model", "chat_template")
+            else os.path.relpath(ROOT / "templates" / "plain.jinja")
+        ),
     output:
         model_outputs("base"),
     log:
@@ -16,8 +24,9 @@ rule base_model:
         CONDA
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=30,
+        # A model of the hub has billions of parameters, and takes its time to come.
+        mem_mb=lambda w: 40000 if cfg(w, "base_model", "source").startswith("hub:") else 6000,
+        runtime=120,
     params:
         spec=lambda w: spec(
             "base_model",

@@ -48,8 +48,6 @@ def main(table: str | Path, calibration: str | Path, figure_path: str | Path) ->
         if not bins:
             nothing(right, "no held-out row has a score")
             return
-        right.plot([0, 10], [0, 10], color=GREY, linestyle="--", linewidth=1.2)
-        right.text(9.6, 9.9, "score = label", ha="right", fontsize=8, color="#555555")
         for i, judge in enumerate(judges):
             own = [row for row in bins if row["judge"] == judge]
             right.plot(
@@ -59,6 +57,7 @@ def main(table: str | Path, calibration: str | Path, figure_path: str | Path) ->
                 marker=MARKERS[i],
                 label=judge,
             )
+        right.plot([0, 10], [0, 10], color=GREY, linestyle="--", linewidth=1.2, label="score = human score")
         right.set_xlim(0, 10)
         right.set_ylim(0, 10)
         right.set_xlabel("mean score of the judge in the bin (0-10)")

@@ -53,6 +53,7 @@ def main(summary: str | Path, progress: str | Path) -> None:
             axes.set_ylabel(unit)
             axes.set_xticks(range(len(checkpoints)), checkpoints, rotation=45, ha="right")
             axes.set_xlim(-0.5, len(checkpoints) - 0.5)
+            axes.margins(y=0.12)
             axes.set_ylim(0, {"check_rate": 1.03, "judge_score": 10.3}.get(key))
         if len(benchmarks) > 1:
             grid[0][0].legend(title="benchmark")

@@ -20,8 +20,8 @@ def main(filters: str | Path, figure_path: str | Path) -> None:
     places = range(len(rows))
     with figure(figure_path, (8.0, 1.4 + 0.36 * len(rows))) as (_, grid):
         axes = grid[0][0]
-        axes.barh(places, kept, color=BLUE, label="kept")
-        axes.barh(places, removed, left=kept, color=ORANGE, label="removed")
+        axes.barh(places, kept, color=BLUE)
+        axes.barh(places, removed, left=kept, color=ORANGE)
         for place, left, gone in zip(places, kept, removed, strict=True):
             axes.annotate(
                 f"{left:,} kept, {gone:,} removed",
@@ -36,8 +36,7 @@ def main(filters: str | Path, figure_path: str | Path) -> None:
         axes.set_xlim(0, 1.45 * max([1, *(a + b for a, b in zip(kept, removed, strict=True))]))
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("prompts")
-        axes.set_title("Prompts that the base model wrote, filter by filter")
-        axes.legend(loc="lower right", ncols=2)
+        axes.set_title("Prompts that the base model wrote: kept (blue) and removed (orange) by each filter")
 
 
 if "snakemake" in globals():

@@ -7,6 +7,7 @@ Writes:
 """
 
 from pathlib import Path
+from typing import Any
 
 from alma.csv_tables import number, read_csv
 
@@ -24,7 +25,7 @@ def main(tables: list[str], scores: str | Path, figure_path: str | Path) -> None
     colors = checkpoint_colors(sources)
     with figure(figure_path, (max(7.0, 2.2 + 1.5 * len(rounds)), 4.2)) as (_, grid):
         axes = grid[0][0]
-        drawn = {}
+        drawn: dict[str, Any] = {}
         for place, round_ in enumerate(rounds):
             own = [row for row in rows if row["round"] == round_ and row["mean"]]
             width = 0.8 / max(1, len(own))

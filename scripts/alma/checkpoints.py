@@ -69,32 +69,30 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
     return found
 
 
-def choose_pad_token(tokenizer: Any, stop_ids: list[int], template: str = "") -> str:
-    """A pad token that ends no sequence; the tokenizer's own where it is one.
+def choose_pad_token(tokenizer: Any, template: str = "") -> str:
+    """A pad token that is not the end-of-sequence token; the tokenizer's own where it is one.
 
     A pad token that is also the end-of-sequence token is masked out of the loss with the padding,
     and the model never learns to stop. No token is ever added: the weights keep their size.
 
     Args:
-        tokenizer: a transformers tokenizer.
-        stop_ids: ids of all end-of-sequence tokens.
+        tokenizer: a transformers tokenizer whose `eos_token` ends an assistant's turn.
         template: chat template; tokens that occur in it are the last choice.
 
     Raises:
-        InputError: every special token is an end-of-sequence token.
+        InputError: there is no special token besides the end-of-sequence token.
     """
     tokens = special_tokens(tokenizer)
-    free = [token for token, index in tokens.items() if index not in stop_ids]
-    wanted = [tokenizer.pad_token, *_PAD_NAMES, tokenizer.unk_token]
-    chosen = next((str(token) for token in wanted if token is not None and token in free), None)
-    if chosen is None:
-        # Tokens that stand in a conversation would be masked with the padding too.
-        used = [token for token in free if token in template or token == tokenizer.bos_token]
-        chosen = next(iter([token for token in free if token not in used] + used), None)
+    free = [token for token in tokens if token != tokenizer.eos_token]
+    # Tokens that stand in a conversation could be masked with the padding too.
+    used = {token for token in free if token in template or token == tokenizer.bos_token}
+    wanted = [tokenizer.pad_token, *_PAD_NAMES, tokenizer.unk_token, *free]
+    unused = [str(token) for token in wanted if token in free and token not in used]
+    chosen = next(iter([*unused, *free]), None)
     if chosen is None:
         raise InputError(
-            f"this tokenizer has no special token besides its end-of-sequence tokens "
-            f"({', '.join(tokens) or 'none'}), so no token is left to pad with.\n"
+            f"this tokenizer has no special token besides the end-of-sequence token "
+            f"{tokenizer.eos_token!r}, so no token is left to pad with.\n"
             f"  Padding with the end-of-sequence token would keep the model from learning to stop. "
             f"Use a base model whose tokenizer has a pad token."
         )

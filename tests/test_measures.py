@@ -1,0 +1,285 @@
+"""Statistics and the two measurement tables, against hand-computed values and brute force."""
+
+import itertools
+import math
+from statistics import fmean, variance
+
+import evaluate_judge
+import fake_run
+import numpy as np
+import pytest
+import summarize_evaluation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alma.csv_tables import read_csv
+from alma.errors import InputError
+from alma.measures import check_share, integer_rating
+from alma.statistics import (
+    best_of_curve,
+    best_of_weights,
+    bootstrap_mean,
+    bootstrap_ratio,
+    calibration_bins,
+    calibration_error,
+    pair_results,
+    spearman,
+    wilson,
+)
+
+SCORES = st.lists(st.floats(0, 10), min_size=1, max_size=7)
+
+# best of n
+
+
+@settings(deadline=None)
+@given(SCORES)
+def test_best_of_n_is_the_mean_over_all_subsets(scores):
+    curve = best_of_curve([scores], len(scores))
+    for row in curve:
+        subsets = list(itertools.combinations(scores, row["n"]))
+        assert row["expected_best"] == pytest.approx(fmean(map(max, subsets)), abs=1e-9)
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 9, 200])
+def test_best_of_n_weights_are_a_distribution(candidates):
+    weights = best_of_weights(candidates)
+    assert weights.shape == (candidates, candidates)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-9)
+
+
+def test_best_of_n_over_prompts_of_different_sizes():
+    curve = best_of_curve([[1.0, 3.0], [], [5.0], [0.0, 0.0, 9.0]], 3)
+    assert [row["prompts"] for row in curve] == [3, 3, 3]
+    assert curve[0]["expected_best"] == pytest.approx(fmean([2.0, 5.0, 3.0]))
+    assert curve[2]["expected_best"] == pytest.approx(fmean([3.0, 5.0, 9.0]))  # short ones keep their best
+    assert curve[2]["standard_error"] == pytest.approx(math.sqrt(variance([3.0, 5.0, 9.0]) / 3))
+    assert best_of_curve([[], []], 2) == []
+
+
+@settings(deadline=None)
+@given(st.lists(SCORES, min_size=1, max_size=5))
+def test_best_of_n_rises_with_n_and_ignores_the_order_of_prompts(scores):
+    curve = best_of_curve(scores, 7)
+    best = [row["expected_best"] for row in curve]
+    assert all(b >= a - 1e-9 for a, b in itertools.pairwise(best))
+    assert best_of_curve(scores[::-1], 7) == curve
+
+
+# intervals
+
+
+def test_wilson_known_values():
+    # Newcombe (1998), table I: 81/263 and 15/148; and the ends.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(20, 20)[1] == 1.0
+    assert wilson(0, 0) == (None, None)
+
+
+def test_bootstrap_is_seeded_and_covers_what_it_should():
+    values = [float(v) for v in np.random.default_rng(0).normal(3, 2, size=400)]
+    low, high = bootstrap_mean(values, 2000, seed=1)
+    assert (low, high) == bootstrap_mean(values, 2000, seed=1)
+    assert (low, high) != bootstrap_mean(values, 2000, seed=2)
+    error = np.std(values) / math.sqrt(len(values))
+    assert low == pytest.approx(fmean(values) - 1.96 * error, abs=0.03)
+    assert high == pytest.approx(fmean(values) + 1.96 * error, abs=0.03)
+
+
+def test_bootstrap_of_nothing_and_of_one_value():
+    assert bootstrap_mean([], 100, seed=0) == (None, None)
+    assert bootstrap_mean([4.0], 100, seed=0) == (4.0, 4.0)
+    assert bootstrap_ratio([0.0], [0.0], 100, seed=0) == (None, None)
+    # A prompt without pairs can fill a whole resample; it must not make the interval NaN.
+    assert bootstrap_ratio([1.0, 0.0], [2.0, 0.0], 500, seed=0) == (0.5, 0.5)
+
+
+# judge
+
+
+def test_pair_accuracy_with_ties_and_nulls():
+    assert pair_results([3.0, 1.0, 2.0], [9.0, 1.0, 5.0]) == (3.0, 3)
+    assert pair_results([1.0, 3.0], [9.0, 1.0]) == (0.0, 1)
+    assert pair_results([2.0, 2.0], [9.0, 1.0]) == (0.5, 1)
+    assert pair_results([None, 2.0], [9.0, 1.0]) == (0.5, 1)
+    assert pair_results([8.0, 2.0], [4.0, 4.0]) == (0.0, 0)  # equal labels are no pair
+    assert pair_results([8.0], [4.0]) == (0.0, 0)
+
+
+def test_spearman():
+    assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
+    assert spearman([3, 2, 1], [10, 20, 30]) == pytest.approx(-1)
+    # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
+    assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+    assert spearman([5, 5, 5], [1, 2, 3]) == 0.0  # a constant prediction tells nothing
+    assert spearman([1, 2], [4, 4]) is None
+    assert spearman([1], [4]) is None
+
+
+def test_calibration():
+    bins = calibration_bins([1.0, 1.5, 9.0, 10.0], [2.0, 3.0, 9.0, 8.0])
+    assert [row["rows"] for row in bins] == [2, 0, 0, 0, 2]
+    assert (bins[0]["mean_score"], bins[0]["mean_label"]) == (1.25, 2.5)
+    assert (bins[4]["bin_low"], bins[4]["bin_high"], bins[4]["mean_score"]) == (8.0, 10.0, 9.5)
+    assert calibration_error(bins) == pytest.approx((2 * 1.25 + 2 * 1.0) / 4)
+    assert calibration_error(calibration_bins([], [])) is None
+
+
+def test_integer_rating_takes_the_lowest_of_equals():
+    p = [0.0] * 11
+    p[4] = p[10] = 0.4
+    p[7] = 0.2
+    assert integer_rating(p) == 4
+
+
+def judge_rows(*rows):
+    """Judge rows from (prompt, label, score, most probable rating)."""
+    found = []
+    for i, (prompt, label, score, rating) in enumerate(rows):
+        p = [0.0] * 11
+        p[rating] = 1.0
+        keys = {"response_id": f"r{i}", "prompt_id": prompt, "label": label}
+        found.append(keys | {"score": score, "mass": 0.9, "p": p})
+    return found
+
+
+def test_judge_measures_by_hand():
+    rows = judge_rows(
+        ("a", 2.0, 3.0, 3),
+        ("a", 8.0, 7.5, 7),
+        ("b", 5.0, 6.0, 6),
+        ("b", 9.0, 6.4, 6),  # ties as an integer, right as a real value
+        ("c", 1.0, None, 0),
+        ("c", 4.0, 4.0, 4),
+    )
+    real, _ = evaluate_judge.measure(rows, "real-valued", 0, 200)
+    whole, _ = evaluate_judge.measure(rows, "integer", 0, 200)
+    assert (real["rows"], real["pairs"], real["unreadable"]) == (6, 3, 1)
+    assert real["accuracy"] == pytest.approx(2.5 / 3)
+    assert whole["accuracy"] == pytest.approx(2 / 3)
+    assert real["mae"] == pytest.approx(fmean([1.0, 0.5, 1.0, 2.6, 0.0]))
+    assert real["spearman_within"] == pytest.approx(1.0)  # c has one readable row: left out
+    assert whole["spearman_within"] == pytest.approx(0.5)
+    assert 0 <= whole["accuracy_low"] <= whole["accuracy"] <= whole["accuracy_high"] <= 1
+
+
+def write_judge_tables(root):
+    inputs = [root / f"judge/heldout/{name}.parquet" for name in ("base", "judge-seed", "judge")]
+    outputs = root / "evaluation/judge.csv", root / "tables/judge_calibration.csv"
+    evaluate_judge.main(*inputs, *outputs, seed=0, resamples=200)
+    return [read_csv(path) for path in outputs]
+
+
+def test_four_judges_on_both_benchmarks(tmp_path):
+    fake_run.write_judges(tmp_path, fake_run.random.Random(0), prompts=30, pairs=10)
+    table, bins = write_judge_tables(tmp_path)
+    assert [(row["judge"], row["benchmark"]) for row in table] == [
+        (name, part) for name, _, _ in evaluate_judge.JUDGES for part in ("heldout", "pairs")
+    ]
+    accuracy = {(row["judge"], row["benchmark"]): float(row["accuracy"]) for row in table}
+    assert accuracy["self-distilled, real-valued", "heldout"] > accuracy["few-shot, integer", "heldout"]
+    assert {row["pairs"] for row in table if row["benchmark"] == "pairs"} == {"10"}
+    assert {row["mae"] for row in table if row["benchmark"] == "pairs"} == {""}
+    assert {row["judge"] for row in bins} == {name for name, _, _ in evaluate_judge.JUDGES}
+
+
+def test_without_a_judge_benchmark_there_are_no_rows_for_it(tmp_path):
+    fake_run.write_judges(tmp_path, fake_run.random.Random(0), prompts=5, pairs=0)
+    table, _ = write_judge_tables(tmp_path)
+    assert [row["benchmark"] for row in table] == ["heldout"] * 4
+
+
+# evaluation
+
+
+def response(prompt, passed, score=5.0, text="one two", finish="stop", checkpoint="round-2"):
+    return {
+        "prompt_id": prompt,
+        "response_id": f"{checkpoint}-{prompt}",
+        "checkpoint": checkpoint,
+        "sample": 0,
+        "seed": 0,
+        "response": text,
+        "finish_reason": finish,
+        "tokens": 3,
+        "benchmark": "b",
+        "passed": passed,
+        "score": score,
+        "mass": 1.0,
+        "p": [0.0] * 11,
+    }
+
+
+def test_an_empty_response_passes_nothing():
+    assert check_share(response("a", [True, True], text=" \n")) == 0.0
+    assert check_share(response("a", [True, False])) == 0.5
+    assert check_share(response("a", [])) is None
+
+
+def test_summary_by_hand():
+    rows = [
+        response("a", [True, True], 8.0),
+        response("b", [True, False], None, finish="length"),
+        response("c", [], 4.0, text="one two three four"),
+        response("d", [True], 6.0, text=""),
+    ]
+    reference = [
+        response("a", [True, False], checkpoint="sft-0"),
+        response("b", [True, False], checkpoint="sft-0"),
+        response("d", [True], checkpoint="sft-0"),
+    ]
+    row = summarize_evaluation.summary_row(rows, reference, 0, 300)
+    assert set(row) == set(summarize_evaluation.COLUMNS)
+    assert (row["prompts"], row["checked_prompts"], row["judge_unreadable"]) == (4, 3, 1)
+    assert row["check_rate"] == pytest.approx((1 + 0.5 + 0) / 3)
+    assert row["all_passed"] == pytest.approx(1 / 3)
+    assert (row["all_low"], row["all_high"]) == pytest.approx(wilson(1, 3))
+    assert row["judge_score"] == pytest.approx(6.0)  # the null is left out, not 0
+    assert row["mean_words"] == pytest.approx((2 + 2 + 4 + 0) / 4)
+    assert row["cut_off"] == pytest.approx(0.25)
+    assert row["vs_sft"] == pytest.approx((0.5 + 0 - 1) / 3)
+    assert row["vs_sft_low"] <= row["vs_sft"] <= row["vs_sft_high"]
+    alone = summarize_evaluation.summary_row(rows, [], 0, 300)
+    assert alone["vs_sft"] is None and alone["vs_sft_low"] is None
+
+
+def test_pairing_removes_what_prompts_share():
+    """Equal gaps on every prompt leave no doubt about the difference, however prompts differ."""
+    rows = [response(f"p{i}", [True] * (i % 2 + 1) + [False] * 2) for i in range(20)]
+    theirs = [response(f"p{i}", [False] * (i % 2 + 3), checkpoint="sft-0") for i in range(20)]
+    shares = summarize_evaluation.check_shares(rows)
+    row = summarize_evaluation.summary_row(rows, theirs, 0, 300)
+    assert row["vs_sft"] == pytest.approx(fmean(shares.values()))
+    same = summarize_evaluation.summary_row(rows, rows, 0, 300)
+    assert (same["vs_sft"], same["vs_sft_low"], same["vs_sft_high"]) == (0, 0, 0)
+    assert same["check_low"] < same["check_high"]
+
+
+def write_summary(root, order=1, checkpoints=fake_run.CHECKPOINTS):
+    files = [str(root / f"evaluation/{c}/everyday.parquet") for c in fake_run.CHECKPOINTS][::order]
+    summarize_evaluation.main(
+        files,
+        root / "seeds/eval.parquet",
+        root / "summary.csv",
+        seed=0,
+        checkpoints=list(checkpoints),
+        resamples=200,
+    )
+    return (root / "summary.csv").read_bytes()
+
+
+def test_summary_file_does_not_depend_on_the_order_of_files(tmp_path):
+    fake_run.write_evaluation(tmp_path, fake_run.random.Random(0), 20, "everyday")
+    assert write_summary(tmp_path) == write_summary(tmp_path, order=-1)
+    rows = read_csv(tmp_path / "summary.csv")
+    assert [row["checkpoint"] for row in rows] == list(fake_run.CHECKPOINTS)
+    assert float(rows[-1]["check_rate"]) > float(rows[0]["check_rate"])
+
+
+def test_missing_responses_are_named(tmp_path):
+    fake_run.write_evaluation(tmp_path, fake_run.random.Random(0), 8, "everyday")
+    with pytest.raises(InputError, match=r"round-4, everyday: 8 of 8 prompts"):
+        write_summary(tmp_path, checkpoints=[*fake_run.CHECKPOINTS, "round-4"])

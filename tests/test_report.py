@@ -1,0 +1,443 @@
+"""Figures, tables to read, the summary and the chat, from made-up tables."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import chat
+import evaluate_judge
+import fake_run
+import list_candidates
+import measure_round
+import plot_best_of_n
+import plot_checks
+import plot_judge
+import plot_length
+import plot_progress
+import plot_prompt_filters
+import plot_prompts
+import plot_scores
+import plot_training
+import pytest
+import render_report
+import summarize_evaluation
+
+from alma.config import ROOT
+from alma.csv_tables import read_csv
+from alma.tables import read_table, read_tables, write_table
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROUNDS = tuple(fake_run.SAMPLED)
+FIGURES = {
+    "progress": ("Share of checks passed", "mean score (0-10)", "mean words", "checkpoint"),
+    "checks": ("Checks passed by kind of check", "share passed (numbers: percent)", "code (18)"),
+    "judge": ("Pairwise accuracy", "mean human score (0-10)", "few-shot, integer"),
+    "scores": ("Scores of the candidates, and of the chosen responses", "judge score (0-10)", "chosen"),
+    "best_of_n": ("expected best judge score (0-10)", "n, candidates a prompt", "round 3"),
+    "length": ("mean words a response", "words of chosen / words of pool", "round"),
+    "prompts": ("120 prompts in 12 clusters", "largest clusters"),
+    "training": ("optimizer step", "training loss (thick: mean of the last five)"),
+    "prompt_filters": ("prompts", "evaluation overlap", "285 kept, 6 removed"),
+}
+
+
+def measure(root, round_, samples=8):
+    names = fake_run.SAMPLED[round_]
+    folder, tables = root / f"rounds/{round_}", root / f"tables/rounds/{round_}"
+    measure_round.main(
+        [str(folder / "prompts/0.parquet")],
+        [str(folder / f"samples/{name}/0-0.parquet") for name in names],
+        [str(folder / f"scores/{name}/0-0.parquet") for name in names],
+        [str(folder / "selected/0.parquet")],
+        *[tables / f"{name}.csv" for name in ("scores", "best_of_n", "length", "candidates")],
+        round_=round_,
+        checkpoints=list(names),
+        samples_per_prompt=samples,
+    )
+
+
+def make_everything(root):
+    """All tables, figures and pages of a fake run, as the rules make them."""
+    checkpoints = list(fake_run.CHECKPOINTS)
+    results = [str(root / f"evaluation/{c}/everyday.parquet") for c in checkpoints]
+    asked = root / "seeds/eval.parquet"
+    summarize_evaluation.main(
+        results, asked, root / "evaluation/summary.csv", seed=0, checkpoints=checkpoints, resamples=200
+    )
+    judges = [root / f"judge/heldout/{name}.parquet" for name in ("base", "judge-seed", "judge")]
+    tables = root / "evaluation/judge.csv", root / "tables/judge_calibration.csv"
+    evaluate_judge.main(*judges, *tables, seed=0, resamples=200)
+    for round_ in ROUNDS:
+        measure(root, round_)
+
+    def rounds(name):
+        return [str(root / f"tables/rounds/{round_}/{name}.csv") for round_ in ROUNDS]
+
+    def svg(name):
+        return root / f"figures/{name}.svg"
+
+    plot_progress.main(root / "evaluation/summary.csv", svg("progress"))
+    plot_checks.main(results, asked, root / "tables/checks.csv", svg("checks"), checkpoints=checkpoints)
+    plot_judge.main(*tables, svg("judge"))
+    plot_scores.main(rounds("scores"), root / "tables/scores.csv", svg("scores"))
+    plot_best_of_n.main(rounds("best_of_n"), root / "tables/best_of_n.csv", svg("best_of_n"))
+    plot_length.main(rounds("length"), root / "tables/length.csv", svg("length"))
+    plot_prompt_filters.main(root / "tables/prompt_filters.csv", svg("prompt_filters"))
+    embeddings = [str(root / f"prompts/embeddings/{shard}.parquet") for shard in (0, 1)]
+    plot_prompts.main(embeddings, root / "prompts/clusters.parquet", svg("prompts"))
+    curves = [str(root / f"tables/training/{name}.csv") for name in fake_run.TRAINED]
+    plot_training.main(curves, svg("training"), checkpoints=list(fake_run.TRAINED))
+    page = root / "tables/candidates.csv", root / "tables/candidates.html"
+    list_candidates.main(rounds("candidates"), *page)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A fake run, made once; the root is results/default in a folder of its own. Read-only."""
+    root = fake_run.write_run(tmp_path_factory.mktemp("run") / "results" / "default")
+    make_everything(root)
+    return root
+
+
+# figures
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_have_title_and_axes(run, name):
+    path = run / f"figures/{name}.svg"
+    texts = {"".join(node.itertext()) for node in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")}
+    assert set(FIGURES[name]) <= texts
+    assert path.stat().st_size < 200_000
+
+
+def test_the_same_tables_give_the_same_bytes(run, tmp_path):
+    root = tmp_path / "results" / "default"
+    shutil.copytree(run, root, ignore=shutil.ignore_patterns("figures", "rounds.csv"))
+    make_everything(root)
+    made = sorted(p.relative_to(run) for p in run.rglob("*") if p.suffix in {".svg", ".csv", ".html"})
+    assert len(made) > 20
+    for path in made:
+        assert (root / path).read_bytes() == (run / path).read_bytes(), path
+
+
+def test_figures_hold_no_time_and_no_path(run):
+    for path in (run / "figures").glob("*.svg"):
+        assert "<dc:date>" not in path.read_text()
+        assert str(run) not in path.read_text()
+
+
+def test_figures_of_almost_nothing(tmp_path):
+    """No checks, no scores, one round, one prompt: every figure still says what is missing."""
+    rows = [{**row, "passed": [], "score": None} for row in evaluation_rows(tmp_path)]
+    path = tmp_path / "evaluation/base/everyday.parquet"
+    write_table(path, "evaluation", rows)
+    prompts = [
+        {**row, "checks": "[]", "category": None}
+        for row in read_table(tmp_path / "seeds/eval.parquet", "eval")
+    ]
+    write_table(tmp_path / "seeds/eval.parquet", "eval", prompts)
+    arguments = [str(path)], tmp_path / "seeds/eval.parquet"
+    summarize_evaluation.main(
+        *arguments, tmp_path / "summary.csv", seed=0, checkpoints=["base"], resamples=100
+    )
+    plot_progress.main(tmp_path / "summary.csv", tmp_path / "a.svg")
+    plot_checks.main(*arguments, tmp_path / "checks.csv", tmp_path / "b.svg", checkpoints=["base"])
+    assert "nothing was measured" in (tmp_path / "a.svg").read_text()
+    assert "no prompt has checks" in (tmp_path / "b.svg").read_text()
+    assert (tmp_path / "checks.csv").read_text().count("\n") == 1
+
+    write_table(tmp_path / "e.parquet", "embedding", [{"prompt_id": "a", "embedding": [1.0, 2.0]}])
+    cluster = {"prompt_id": "a", "cluster": 0, "rank": 0, "distance": 0.0}
+    write_table(tmp_path / "c.parquet", "cluster", [cluster])
+    plot_prompts.main([str(tmp_path / "e.parquet")], tmp_path / "c.parquet", tmp_path / "d.svg")
+    assert "1 prompts in 1 clusters" in (tmp_path / "d.svg").read_text()
+
+
+def evaluation_rows(root):
+    fake_run.write_evaluation(root, fake_run.random.Random(0), 4, "everyday")
+    return read_table(root / "evaluation/base/everyday.parquet", "evaluation")
+
+
+# measures of a round
+
+
+def test_round_tables_agree_with_the_rows(run):
+    names = fake_run.SAMPLED[3]
+    folder = run / "rounds/3"
+    scores = read_tables([folder / f"scores/{name}/0-0.parquet" for name in names], "score")
+    by_id = {row["response_id"]: row["score"] for row in scores}
+    selected = read_table(folder / "selected/0.parquet", "selected")
+
+    table = read_csv(run / "tables/rounds/3/scores.csv")
+    assert [row["source"] for row in table] == [*names, "chosen"]
+    assert sum(int(row["responses"]) for row in table[:-1]) == len(scores)
+    assert sum(int(row["unreadable"]) for row in table[:-1]) == sum(r["score"] is None for r in scores)
+    mean = sum(row["chosen_score"] for row in selected) / len(selected)
+    assert float(table[-1]["mean"]) == pytest.approx(mean, rel=1e-5)
+
+    # The best of all N is what selection chose.
+    curve = read_csv(run / "tables/rounds/3/best_of_n.csv")
+    assert [int(row["n"]) for row in curve] == list(range(1, 9))
+    assert float(curve[-1]["expected_best"]) == pytest.approx(mean, rel=1e-5)
+
+    candidates = read_csv(run / "tables/rounds/3/candidates.csv")
+    assert len(candidates) == len(scores)
+    chosen = {row["response_id"] for row in candidates if row["verdict"] == "chosen"}
+    assert chosen == {row["chosen_id"] for row in selected}
+    for row in candidates:
+        assert row["score"] == "" or float(row["score"]) == pytest.approx(by_id[row["response_id"]], rel=1e-5)
+
+
+def small_round(root, texts):
+    """A round of one prompt, whose responses have these words and scores; the longest wins."""
+    folder = root / "rounds/2"
+    keys = {"prompt_id": "p", "prompt": "Say something.", "source": "synthetic", "examples": [], "cluster": 0}
+    write_table(folder / "prompts/0.parquet", "round_prompt", [keys])
+    responses, scores = [], []
+    for sample, (words, score, finish) in enumerate(texts):
+        responses.append(
+            {
+                "prompt_id": "p",
+                "response_id": f"r{sample}",
+                "checkpoint": "sft-0",
+                "sample": sample,
+                "seed": 0,
+                "response": " ".join(f"w{sample}" for _ in range(words)),
+                "finish_reason": finish,
+                "tokens": 2 * words,
+            }
+        )
+        row = {"response_id": f"r{sample}", "prompt_id": "p"}
+        scores.append(row | {"score": score, "mass": 1.0, "p": [0.0] * 11})
+    best = max((s for s in range(len(texts)) if texts[s][2] == "stop"), key=lambda s: texts[s][1])
+    chosen = {
+        "prompt_id": "p",
+        "prompt": "Say something.",
+        "chosen": responses[best]["response"],
+        "chosen_score": texts[best][1],
+        "chosen_id": f"r{best}",
+        "rejected": None,
+        "rejected_score": None,
+        "rejected_id": None,
+        "candidates": len(texts),
+    }
+    write_table(folder / "samples/sft-0/0-0.parquet", "response", responses)
+    write_table(folder / "scores/sft-0/0-0.parquet", "score", scores)
+    for name, kind in (("samples", "response"), ("scores", "score")):
+        write_table(folder / f"{name}/sft-1/0-0.parquet", kind, [])
+    write_table(folder / "selected/0.parquet", "selected", [chosen])
+
+
+def test_length_ratio_by_hand(tmp_path):
+    # Chosen: 12 words. Pool: what could be chosen, (4 + 8 + 12) / 3; the cut-off one is not in it.
+    small_round(tmp_path, [(4, 3.0, "stop"), (8, 5.0, "stop"), (12, 7.0, "stop"), (40, 9.0, "length")])
+    measure(tmp_path, 2, samples=4)
+    (row,) = read_csv(tmp_path / "tables/rounds/2/length.csv")
+    assert float(row["chosen_words"]) == 12 and float(row["pool_words"]) == 8
+    assert float(row["ratio"]) == float(row["ratio_tokens"]) == 1.5
+    assert float(row["sampled_words"]) == 16 and float(row["cut_off"]) == 0.25
+    assert float(row["rank_correlation"]) == 1.0
+    curve = read_csv(tmp_path / "tables/rounds/2/best_of_n.csv")
+    assert [float(r["expected_best"]) for r in curve] == pytest.approx([5, 19 / 3, 7, 7], rel=1e-5)
+
+
+# the page of candidates
+
+
+def test_page_escapes_all_text_and_needs_no_network(run):
+    page = (run / "tables/candidates.html").read_text()
+    assert "<b>prompt</b>" not in page
+    assert "&lt;b&gt;prompt&lt;/b&gt;" in page
+    assert not re.search(r"""(src|href)\s*=|https?://|@import""", page)
+    assert page.count("<details") == page.count("</details>") == 48
+    assert page.count('class="chosen"') + page.count('class="chosen cut"') >= 40
+
+
+def test_page_keeps_a_hostile_response_as_text():
+    row = {
+        "round": "2",
+        "prompt_id": "p",
+        "prompt": "</script><script>alert(1)</script> __PROMPTS__",
+        "response_id": "r",
+        "checkpoint": "sft-0",
+        "sample": "0",
+        "score": "",
+        "verdict": "",
+        "finish_reason": "length",
+        "tokens": "3",
+        "response": '<img src=x onerror="alert(1)"> __COUNT__',
+    }
+    page = list_candidates.page([row])
+    assert "<img" not in page and "<script>alert" not in page
+    assert "__COUNT__" in page and "__PROMPTS__" in page  # what the texts hold stays as it is
+    assert "no score" in page and "none chosen" in page
+
+
+# Snakemake's report
+
+
+def test_report_has_every_caption():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    named = set(re.findall(r'caption="../report/(\w+\.rst)"', rules))
+    there = {path.name for path in (REPOSITORY / "report").glob("*.rst")}
+    assert named | {"workflow.rst"} == there
+
+
+def test_report_command_has_no_lock_and_no_profile():
+    words = render_report.command("c.json", "r.html", ["results/x/figures/a.svg"])
+    assert words[:3] == [sys.executable, "-m", "snakemake"]
+    assert "--nolock" in words and words[words.index("--workflow-profile") + 1] == "none"
+    assert words[-2:] == ["--", "results/x/figures/a.svg"]
+    assert words[words.index("--snakefile") + 1] == str(ROOT / "Snakefile")
+
+
+RULES = (
+    "summarize_evaluation evaluate_judge measure_round plot_progress plot_checks plot_judge plot_scores "
+    "plot_best_of_n plot_length list_candidates plot_prompt_filters plot_prompts plot_training render_report"
+)
+
+
+@pytest.mark.slow
+def test_report_is_made_within_the_run(tmp_path):
+    """The rules themselves, on the tables of a fake run; Snakemake renders its report as one of its jobs."""
+    fake_run.write_run(tmp_path / "results" / "default", prompts=6)
+    for name in ("data", "templates"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    command = [sys.executable, "-m", "snakemake", "-s", str(REPOSITORY / "Snakefile"), "-d", str(tmp_path)]
+    # A small number must reach the report's own call as a number.
+    config = tmp_path / "my.yaml"
+    config.write_text("training: {tie_tolerance: 0.00001}\nevaluation: {resamples: 200}\n")
+    command += ["--cores", "2", "--configfile", str(config)]
+    command += ["--allowed-rules", *RULES.split(), "--", "results/default/report.html"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    page = (tmp_path / "results/default/report.html").read_text()
+    for words in ("Progress by checkpoint", "Candidates to read", "Four judges", "Map of the prompts"):
+        assert words in page
+    assert not re.search(r"""(src|href)=["']https?://""", page)
+    assert not list((tmp_path / ".snakemake").glob("locks/*"))
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+# summary
+
+
+def printed(run, when, folder, final="round-3"):
+    command = [sys.executable, str(REPOSITORY / "scripts/summary.py"), when, run, final]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_start_is_two_lines(tmp_path):
+    lines = printed("default", "start", tmp_path).splitlines()
+    assert len(lines) == 2
+    assert "results/default/logs/" in lines[0] and "Ctrl-C" in lines[1]
+
+
+def test_end_tells_the_figures_and_what_to_do_next(run, tmp_path):
+    root = tmp_path / "results" / "default"
+    shutil.copytree(run, root)
+    (root / "models/round-3").mkdir(parents=True)
+    (root / "models/round-3/model.safetensors").touch()
+    (root / "report.html").touch()
+    text = printed("default", "end", tmp_path)
+    row = read_csv(root / "evaluation/summary.csv")[-1]
+    assert f"{float(row['check_rate']):.2f} [{float(row['check_low']):.2f}," in text
+    order = [text.index(f"\n  {name} ") for name in fake_run.CHECKPOINTS]
+    assert order == sorted(order)
+    assert "Judge on held-out human scores: 0." in text
+    assert "ratio of words: " in text and "in round 2" in text
+    assert "Report: results/default/report.html" in text
+    last = text.splitlines()[-1]
+    assert last.startswith("Chat with it: ") and last.endswith(
+        "scripts/chat.py results/default/models/round-3"
+    )
+
+
+def test_end_of_a_partial_run_says_what_exists(tmp_path):
+    assert "Done. Results are in results/default/" in printed("default", "end", tmp_path)
+    model = tmp_path / "results/default/models/sft-0"
+    model.mkdir(parents=True)
+    (model / "model.safetensors").touch()
+    text = printed("default", "end", tmp_path)
+    assert "checkpoints so far: sft-0" in text and "Chat" not in text
+
+
+def test_end_survives_damaged_tables(tmp_path):
+    folder = tmp_path / "results/default/evaluation"
+    folder.mkdir(parents=True)
+    (folder / "summary.csv").write_bytes(b"\xff\xfe broken")
+    (folder / "judge.csv").write_text("judge,checkpoint\nx,judge\n")
+    assert printed("default", "end", tmp_path)
+
+
+# chat
+
+
+def test_chat_needs_a_checkpoint(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert chat.main([str(tmp_path / "nowhere")]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.json").write_text("{}")
+    assert chat.main([str(tmp_path / "half")]) == 1
+    assert "model.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["--max-tokens", "0"], ["--temperature", "-1"]])
+def test_chat_refuses_wrong_numbers(wrong, capsys):
+    with pytest.raises(SystemExit):
+        chat.arguments(["x", *wrong])
+    assert "expected" in capsys.readouterr().err
+
+
+def test_chat_answers_one_prompt_the_same_way_for_a_seed(tiny_checkpoint, capsys):
+    options = ["--prompt", "Name three rivers.", "--max-tokens", "12"]
+    assert chat.main([str(tiny_checkpoint), *options]) == 0
+    first = capsys.readouterr().out
+    assert chat.main([str(tiny_checkpoint), *options]) == 0
+    assert capsys.readouterr().out == first != ""
+    assert chat.main([str(tiny_checkpoint), *options, "--seed", "1"]) == 0
+    assert capsys.readouterr().out != first
+
+
+def test_chat_goes_on_until_the_input_ends(tiny_checkpoint):
+    command = [sys.executable, str(REPOSITORY / "scripts/chat.py"), str(tiny_checkpoint), "--max-tokens", "4"]
+    lines = "Hello.\n\nAnd now?\nnew\nHello.\n"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "(a new conversation)" in done.stdout
+
+
+def test_chat_drops_the_oldest_turns_first(tiny_checkpoint):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint)
+    turns = [
+        {"role": role, "content": f"{role} {i} says a thing"}
+        for i in range(6)
+        for role in ("user", "assistant")
+    ]
+    messages = [*turns, {"role": "user", "content": "last question"}]
+    ids = chat.fitting(tokenizer, messages, 60)
+    assert len(ids) <= 60 and messages[0]["role"] == "user"
+    assert "last question" in tokenizer.decode(ids) and "user 0" not in tokenizer.decode(ids)
+    with pytest.raises(ValueError, match="tokens"):
+        chat.fitting(tokenizer, [{"role": "user", "content": "word " * 200}], 20)
+
+
+def test_numbers_in_the_reports_config_stay_numbers(tmp_path):
+    """Python writes 0.00001 as 1e-05, which YAML would read as text."""
+    from snakemake.common.configfile import load_configfile
+
+    from alma.files import write_json
+
+    write_json(tmp_path / "c.json", {"a": 0.00001})
+    assert "1e-05" in (tmp_path / "c.json").read_text()
+    assert load_configfile(tmp_path / "c.json") == json.loads('{"a": 0.00001}')
