@@ -83,9 +83,8 @@ def measure(
     right, pairs = [r for r, _ in results], [float(n) for _, n in results]
     low, high = bootstrap_ratio(right, pairs, resamples, seed)
 
-    readable = [
-        [(score, row["label"]) for row in group if (score := score_of(row, kind)) is not None] for group in groups
-    ]
+    scored = [[(score_of(row, kind), row["label"]) for row in group] for group in groups]
+    readable = [[(score, label) for score, label in group if score is not None] for group in scored]
     within = [spearman([s for s, _ in g], [y for _, y in g]) for g in readable if g]
     flat = [pair for group in readable for pair in group]
     scores, labels = [s for s, _ in flat], [y for _, y in flat]

@@ -24,9 +24,11 @@ def main(summary: str | Path, progress: str | Path) -> None:
     rows = read_csv(summary)
     checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
     benchmarks = sorted({row["benchmark"] for row in rows})
-    width = max(10.5, 3 + 0.75 * len(checkpoints) * len(PANELS))
-    with figure(progress, (width, 3.9), columns=len(PANELS)) as (fig, grid):
-        for axes, (key, low, high, title, unit) in zip(grid[0], PANELS, strict=True):
+    # Side by side while there is room for the names, else one below the other.
+    shape = (1, len(PANELS)) if len(checkpoints) <= 6 else (len(PANELS), 1)
+    size = (13.0, 3.9) if shape[0] == 1 else (max(8.0, 0.75 * len(checkpoints)), 9.0)
+    with figure(progress, size, *shape) as (fig, grid):
+        for axes, (key, low, high, title, unit) in zip(grid.flat, PANELS, strict=True):
             if all(number(row[key]) is None for row in rows):
                 nothing(axes, f"{title}:\nnothing was measured")
                 continue

@@ -1,1 +1,58 @@
-"""."""
+"""Train the judge further: on the human scores and on its own scores of sampled responses.
+
+Reads:
+    models/judge-seed/: the judge after the human scores.
+    seeds/judge.parquet: prompt, response, score (float64 0-10), one row an annotator.
+    judge/distillation.parquet: prompt, response, score (the seed judge's own, float64 0-10).
+Writes:
+    models/judge/: the checkpoint.
+    tables/training/judge.csv: step, epoch, loss (nats a token), learning_rate, tokens.
+Params:
+    seed (list), device (auto, cpu, cuda), training (judge.distillation.training).
+"""
+
+from pathlib import Path
+from typing import Any
+
+
+def main(
+    model: str | Path,
+    seeds: str | Path,
+    pairs: str | Path,
+    checkpoint: str | Path,
+    curve: str | Path,
+    *,
+    seed: list[Any],
+    device: str,
+    training: dict[str, Any],
+) -> None:
+    """Train `model` to give the scores of `seeds` and `pairs`, the human ones first."""
+    from alma.judge_training import judge_conversations
+    from alma.tables import read_table
+    from alma.training import train_supervised
+
+    rows = read_table(seeds, "judge") + read_table(pairs, "distilled")
+    train_supervised(
+        model,
+        judge_conversations(rows),
+        checkpoint,
+        curve,
+        seed=seed,
+        device=device,
+        training=training,
+        key="judge.distillation.training",
+    )
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            Path(snakemake.input.model[0]).parent,
+            snakemake.input.seeds,
+            snakemake.input.pairs,
+            Path(snakemake.output.model[0]).parent,
+            snakemake.output.curve,
+            **config,
+        )

@@ -1,1 +1,54 @@
-"""."""
+"""Train the judge on the human scores: the base model learns to answer with a rating.
+
+Reads:
+    models/base/: the base model.
+    seeds/judge.parquet: prompt, response, score (float64 0-10), one row an annotator.
+Writes:
+    models/judge-seed/: the checkpoint.
+    tables/training/judge-seed.csv: step, epoch, loss (nats a token), learning_rate, tokens.
+Params:
+    seed (list), device (auto, cpu, cuda), training (judge.training).
+"""
+
+from pathlib import Path
+from typing import Any
+
+
+def main(
+    model: str | Path,
+    seeds: str | Path,
+    checkpoint: str | Path,
+    curve: str | Path,
+    *,
+    seed: list[Any],
+    device: str,
+    training: dict[str, Any],
+) -> None:
+    """Train `model` to give the scores of `seeds`."""
+    from alma.judge_training import judge_conversations
+    from alma.tables import read_table
+    from alma.training import train_supervised
+
+    train_supervised(
+        model,
+        judge_conversations(read_table(seeds, "judge")),
+        checkpoint,
+        curve,
+        seed=seed,
+        device=device,
+        training=training,
+        key="judge.training",
+    )
+
+
+if "snakemake" in globals():
+    from alma.job import job
+
+    with job(snakemake) as config:
+        main(
+            Path(snakemake.input.model[0]).parent,
+            snakemake.input.seeds,
+            Path(snakemake.output.model[0]).parent,
+            snakemake.output.curve,
+            **config,
+        )

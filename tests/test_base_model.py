@@ -114,6 +114,18 @@ def test_other_files_of_the_folder_stay(tiny_checkpoint, tmp_path):
     assert (folder / "provenance.json").read_text() == "{}"
 
 
+def test_files_are_replaced_and_never_written_over(tiny_checkpoint, tmp_path):
+    """A job that still reads the old weights keeps reading them."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    model.model.embed_tokens.weight.data.zero_()
+    before = (folder / "model.safetensors").read_bytes()
+    with (folder / "model.safetensors").open("rb") as reader:
+        save_checkpoint(model, tokenizer, folder)
+        assert reader.read() == before
+    assert (folder / "model.safetensors").read_bytes() != before
+
+
 def test_a_failed_save_leaves_the_old_checkpoint(tiny_checkpoint, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

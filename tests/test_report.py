@@ -35,7 +35,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ROUNDS = tuple(fake_run.SAMPLED)
 FIGURES = {
     "progress": ("Share of checks passed", "mean score (0-10)", "mean words", "checkpoint"),
-    "checks": ("Checks passed by kind of check", "share passed (numbers: percent)", "code (18)"),
+    "checks": ("Checks passed by kind of check", "share passed (numbers: percent)", "code (36)"),
     "judge": ("Pairwise accuracy", "mean human score (0-10)", "few-shot, integer"),
     "scores": ("Scores of the candidates, and of the chosen responses", "judge score (0-10)", "chosen"),
     "best_of_n": ("expected best judge score (0-10)", "n, candidates a prompt", "round 3"),

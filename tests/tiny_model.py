@@ -102,6 +102,7 @@ def write_pretrained(folder: Path, steps: int = 250) -> Path:
     import random
 
     import torch
+
     from alma.fewshot import layout
 
     rows = [json.loads(line) for line in (DATA / "sft.jsonl").read_text(encoding="utf-8").splitlines()]

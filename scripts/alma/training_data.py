@@ -1,0 +1,189 @@
+"""Training examples as token ids, and the batches that a trainer makes of them.
+
+The three rules here are easy to get wrong in silence, so they are checked for every example before
+training starts: the prompt's ids are the start of the whole example's, the loss is taken on exactly
+the completion, and the last token of the loss ends the sequence.
+"""
+
+from typing import Any
+
+from alma.chat import prompt_ids
+from alma.errors import InputError
+
+IGNORED = -100  # label of a token that is not in the loss (torch's cross entropy skips it)
+
+
+def completion_ids(
+    tokenizer: Any,
+    prompt: list[dict[str, str]],
+    completion: list[dict[str, str]],
+    stop_ids: list[int],
+) -> tuple[list[int], list[int]]:
+    """Token ids of a prompt, as sampling renders it, and of the completion that follows it.
+
+    The completion ends with its end-of-sequence token. What a template writes after that token (a
+    line break in ChatML) is left out: generation stops at the token, so nothing after it is ever
+    generated. A template that writes no end-of-sequence token after the answer gets one.
+
+    Args:
+        tokenizer: transformers tokenizer of the checkpoint, with its chat template.
+        prompt: turns before the completion, the last one the user's.
+        completion: the assistant's turn.
+        stop_ids: every end-of-sequence id that the model declares, the tokenizer's own first.
+
+    Raises:
+        InputError: the template does not render the prompt to the start of the whole example; the
+            model would be trained on other contexts than those that it meets in sampling.
+    """
+    before = prompt_ids(tokenizer, prompt)
+    start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    text = tokenizer.apply_chat_template([*prompt, *completion], tokenize=False)
+    if not text.startswith(start):
+        pairs = enumerate(zip(start, text, strict=False))
+        same = next((i for i, (a, b) in pairs if a != b), min(len(start), len(text)))
+        raise InputError(
+            f"base_model.chat_template: a prompt does not render to the start of prompt and answer.\n"
+            f"  The prompt alone goes on with {start[same : same + 60]!r}, the whole example with "
+            f"{text[same : same + 60]!r}.\n"
+            f"  Use a template that writes an assistant turn as its generation prompt, then the answer."
+        )
+    after = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if after[: len(before)] == before:
+        after = after[len(before) :]
+    else:
+        # The prompt's last token and the answer's first characters merge (two line breaks, say).
+        # Sampling starts from the prompt's own ids, so the answer is tokenized by itself.
+        after = tokenizer(text[len(start) :], add_special_tokens=False)["input_ids"]
+    ends = [i for i, token in enumerate(after) if token in stop_ids]
+    after = after[: ends[-1] + 1] if ends else [*after, stop_ids[0]]
+    return before, after
+
+
+def check_labels(example: dict[str, list[int]], prompt: list[int], stop_ids: list[int]) -> None:
+    """Check one example of `sft_examples` against the ids of its prompt.
+
+    Raises:
+        ValueError: the loss is not on exactly the completion, or does not end with an
+            end-of-sequence token (an error in the program).
+    """
+    ids, labels = example["input_ids"], example["labels"]
+    expected = [IGNORED] * len(prompt) + ids[len(prompt) :]
+    if ids[: len(prompt)] != prompt or labels != expected or len(ids) == len(prompt):
+        raise ValueError("the loss must cover exactly the completion")
+    if labels[-1] not in stop_ids:
+        raise ValueError("the last token of the loss must end the sequence")
+
+
+def _keep_short(
+    examples: list[dict[str, Any]], lengths: list[int], limit: int, key: str
+) -> list[dict[str, Any]]:
+    """Examples of at most `limit` tokens; the log says how many are left out."""
+    if not examples:
+        raise InputError(f"{key}: there is no example to train on")
+    kept = [example for example, n in zip(examples, lengths, strict=True) if n <= limit]
+    print(
+        f"examples: {len(kept)} of at most {key}.max_length = {limit} tokens "
+        f"(longest {max(lengths)}), {len(examples) - len(kept)} longer ones left out",
+        flush=True,
+    )
+    if not kept:
+        raise InputError(
+            f"{key}.max_length: found {limit}, but the shortest of {len(examples)} examples has "
+            f"{min(lengths)} tokens; no example is left to train on"
+        )
+    return kept
+
+
+def sft_examples(
+    tokenizer: Any, rows: list[dict[str, Any]], stop_ids: list[int], max_length: int, key: str
+) -> list[dict[str, list[int]]]:
+    """Prompt-completion rows as token ids and labels, in the order of the rows.
+
+    Args:
+        tokenizer: tokenizer of the checkpoint.
+        rows: `prompt` and `completion`, each a list of messages.
+        stop_ids: end-of-sequence ids.
+        max_length: a longer example is left out, never cut.
+        key: config key of the training, for messages.
+
+    Returns:
+        Dicts of `input_ids` and `labels`, lists of equal length; a label is the token itself in the
+        completion and `IGNORED` in the prompt.
+
+    Raises:
+        InputError: no example is short enough, or the chat template does not fit.
+    """
+    examples = []
+    for row in rows:
+        before, after = completion_ids(tokenizer, row["prompt"], row["completion"], stop_ids)
+        example = {"input_ids": before + after, "labels": [IGNORED] * len(before) + after}
+        check_labels(example, before, stop_ids)
+        examples.append(example)
+    return _keep_short(examples, [len(e["input_ids"]) for e in examples], max_length, key)
+
+
+def preference_examples(
+    tokenizer: Any, rows: list[dict[str, Any]], stop_ids: list[int], max_length: int, key: str
+) -> list[dict[str, list[int]]]:
+    """Preference rows as token ids: dicts of `prompt_ids`, `chosen_ids` and `rejected_ids`.
+
+    Args and errors are those of `sft_examples`; rows have `prompt`, `chosen` and `rejected`. Both
+    answers end with an end-of-sequence token, which is in the loss.
+    """
+    examples, lengths = [], []
+    for row in rows:
+        before, chosen = completion_ids(tokenizer, row["prompt"], row["chosen"], stop_ids)
+        _, rejected = completion_ids(tokenizer, row["prompt"], row["rejected"], stop_ids)
+        examples.append({"prompt_ids": before, "chosen_ids": chosen, "rejected_ids": rejected})
+        lengths.append(len(before) + max(len(chosen), len(rejected)))
+    return _keep_short(examples, lengths, max_length, key)
+
+
+def shared_prefix(examples: list[dict[str, list[int]]]) -> int:
+    """Number of tokens that all examples begin with, short of the last token of every prompt.
+
+    The last token of a prompt predicts the first of the completion, so each example keeps its own.
+    """
+    if len(examples) < 2:
+        return 0
+    limit = min(sum(1 for label in example["labels"] if label == IGNORED) - 1 for example in examples)
+    first = examples[0]["input_ids"]
+    for i in range(max(limit, 0)):
+        if any(example["input_ids"][i] != first[i] for example in examples):
+            return i
+    return max(limit, 0)
+
+
+def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
+    """Lay a micro-batch out as one row without padding, its common prefix computed once.
+
+    Every example attends to the prefix and to itself alone, at the positions that it has alone; so
+    loss and gradients are those of a padded batch. The judge's examples share their rubric, which
+    is more than a third of their tokens, and padding costs another fifth.
+
+    Returns:
+        `input_ids`, `position_ids`, `labels`, `shift_labels`: int64 [1, S]; `shift_labels[0, i]` is
+        the token that position i predicts, or `IGNORED`. `attention_mask`: bool [1, 1, S, S], true
+        where a position (row) sees another (column).
+    """
+    import torch
+
+    shared = shared_prefix(examples)
+    ids = list(examples[0]["input_ids"][:shared])
+    positions, owner, targets = list(range(shared)), [-1] * shared, [IGNORED] * shared
+    for number, example in enumerate(examples):
+        own = example["input_ids"][shared:]
+        ids += own
+        positions += range(shared, shared + len(own))
+        owner += [number] * len(own)
+        targets += [*example["labels"][shared + 1 :], IGNORED]
+    owners = torch.tensor(owner)
+    sees = (owners[:, None] == owners[None, :]) | (owners[None, :] == -1)
+    shift_labels = torch.tensor([targets])
+    return {
+        "input_ids": torch.tensor([ids]),
+        "position_ids": torch.tensor([positions]),
+        "attention_mask": sees.tril()[None, None],
+        "labels": shift_labels,  # the trainer looks for this name before it counts the targets
+        "shift_labels": shift_labels,
+    }
