@@ -93,6 +93,7 @@ rule train_judge:
             seed=[cfg(w, "seed"), "judge"],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "judge", "distillation", "training"),
+            replay=cfg(w, "judge", "distillation", "replay"),
         ),
     message:
         "Training the judge further on its own scores"

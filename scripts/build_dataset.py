@@ -52,7 +52,8 @@ def main(sources: list[str], dataset: str | Path, preferences: str | Path, *, ro
     from alma.tables import read_tables, write_table
 
     if round_ == 1:
-        rows, pairs = read_tables(sources, "sft"), []
+        rows = read_tables(sources, "sft")
+        pairs: list[dict[str, Any]] = []
     else:
         rows, pairs = to_datasets(read_tables(sources, "selected"))
     if not rows:

@@ -8,11 +8,21 @@ Writes:
     models/judge/: the checkpoint.
     tables/training/judge.csv: step, epoch, loss (nats a token), learning_rate, tokens.
 Params:
-    seed (list), device (auto, cpu, cuda), training (judge.distillation.training).
+    seed (list), device (auto, cpu, cuda), training (judge.distillation.training),
+    replay (how many human rows are trained on again).
 """
 
 from pathlib import Path
 from typing import Any
+
+from alma.ids import hashed_int
+
+
+def replayed(rows: list[dict[str, Any]], count: int, seed: list[Any]) -> list[dict[str, Any]]:
+    """`count` human rows by seeded hash, in the order of their table: what was learned is not lost."""
+    keys = [hashed_int(seed, "replay", row["response_id"], row["annotator"]) for row in rows]
+    kept = sorted(range(len(rows)), key=keys.__getitem__)[:count]
+    return [rows[i] for i in sorted(kept)]
 
 
 def main(
@@ -25,13 +35,17 @@ def main(
     seed: list[Any],
     device: str,
     training: dict[str, Any],
+    replay: int,
 ) -> None:
-    """Train `model` to give the scores of `seeds` and `pairs`, the human ones first."""
+    """Train `model` to give the scores of `replay` rows of `seeds` and of all `pairs`."""
     from alma.judge_training import judge_conversations
     from alma.tables import read_table
     from alma.training import train_supervised
 
-    rows = read_table(seeds, "judge") + read_table(pairs, "distilled")
+    human = replayed(read_table(seeds, "judge"), replay, seed)
+    distilled = read_table(pairs, "distilled")
+    print(f"training on {len(human)} human scores and {len(distilled)} of the judge's own")
+    rows = human + distilled
     train_supervised(
         model,
         judge_conversations(rows),

@@ -3,6 +3,8 @@
 import math
 
 import pytest
+import score_distillation
+import score_heldout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,3 +135,36 @@ def test_too_many_unreadable_scores_are_a_loud_error(chat_tokenizer):
             min_mass=0.5,
             max_unreadable=0.4,
         )
+
+
+def test_benchmark_pairs_are_placed_by_seed():
+    pairs = [{"prompt_id": f"p{i}", "prompt": "q", "chosen": "good", "rejected": "bad"} for i in range(200)]
+    rows = score_heldout.benchmark_rows(pairs, seed=0)
+    first = [row["label"] for row in rows[::2]]
+    assert 60 < first.count(10.0) < 140  # neither side always comes first
+    assert rows == score_heldout.benchmark_rows(pairs, seed=0) != score_heldout.benchmark_rows(pairs, seed=1)
+    assert all(row["label"] == (10.0 if row["response"] == "good" else 0.0) for row in rows)
+    assert len({row["response_id"] for row in rows}) == 400
+
+
+def test_annotators_of_one_response_are_averaged():
+    row = {"prompt_id": "p", "prompt": "q", "response": "a", "response_id": "r", "annotator": 0, "score": 4.0}
+    (found,) = score_heldout.heldout_rows([row, row | {"annotator": 1, "score": 7.0}])
+    assert found["label"] == 5.5
+
+
+def test_distillation_pairs_are_seeded_distinct_and_finished():
+    rows = [
+        {
+            "prompt_id": f"p{i % 5}",
+            "response_id": f"r{i}",
+            "response": f"text {i % 10}" if i % 7 else "",
+            "finish_reason": "length" if i % 6 == 0 else "stop",
+        }
+        for i in range(60)
+    ]
+    chosen = score_distillation.choose_pairs(rows, 5, seed=0)
+    assert chosen == score_distillation.choose_pairs(rows[::-1], 5, seed=0)
+    assert len(chosen) == 5 and all(row["response"] and row["finish_reason"] == "stop" for row in chosen)
+    every = score_distillation.choose_pairs(rows, 1000, seed=0)
+    assert len({(row["prompt_id"], row["response"]) for row in every}) == len(every) < len(rows)

@@ -65,7 +65,7 @@ def test_the_dry_run_plans_every_stage(workflow):
     assert plan["train_sft"] == 2 and plan["train_round"] == 2
     assert plan["sample_responses"] == plan["score_responses"] == 2 * 2 + 2 * 3  # shards x checkpoints
     assert plan["sample_evaluation"] == plan["score_evaluation"] == 5
-    assert {"read_seeds", "base_model", "train_judge", "cluster_prompts", "report"} <= set(plan)
+    assert {"read_seeds", "base_model", "train_judge", "cluster_prompts", "render_report"} <= set(plan)
 
 
 def test_best_of_n_runs_from_base_to_report(workflow):
