@@ -14,7 +14,7 @@ rule train_judge_seed:
         "results/{run}/benchmarks/train_judge_seed.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads")
+    threads: lambda w: cfg(w, "training", "threads", "seeds")
     resources:
         mem_mb=9000,
         runtime=600,
@@ -22,7 +22,7 @@ rule train_judge_seed:
     params:
         spec=lambda w: spec(
             "train_judge_seed",
-            threads=cfg(w, "training", "threads"),
+            threads=cfg(w, "training", "threads", "seeds"),
             seed=[cfg(w, "seed"), "judge-seed"],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "judge", "training"),
@@ -81,7 +81,7 @@ rule train_judge:
         "results/{run}/benchmarks/train_judge.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads")
+    threads: lambda w: cfg(w, "training", "threads", "rounds")
     resources:
         mem_mb=9000,
         runtime=600,
@@ -89,7 +89,7 @@ rule train_judge:
     params:
         spec=lambda w: spec(
             "train_judge",
-            threads=cfg(w, "training", "threads"),
+            threads=cfg(w, "training", "threads", "rounds"),
             seed=[cfg(w, "seed"), "judge"],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "judge", "distillation", "training"),

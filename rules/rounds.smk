@@ -15,7 +15,7 @@ rule train_round:
         "results/{run}/benchmarks/train_round/{round}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads")
+    threads: lambda w: cfg(w, "training", "threads", "rounds")
     resources:
         mem_mb=12000,
         runtime=1200,
@@ -23,7 +23,7 @@ rule train_round:
     params:
         spec=lambda w: spec(
             "train_round",
-            threads=cfg(w, "training", "threads"),
+            threads=cfg(w, "training", "threads", "rounds"),
             seed=[cfg(w, "seed"), "round", int(w.round)],
             device=cfg(w, "engine", "device"),
             **objective(w),
