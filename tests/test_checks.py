@@ -368,9 +368,7 @@ def test_language(spoken: str, text: str) -> None:
     assert verdicts == {lang: lang == spoken for lang in verdicts}
 
 
-@pytest.mark.parametrize(
-    "text", ["", "123", "leche queso pan", "东西", "The word hola is Spanish."]
-)
+@pytest.mark.parametrize("text", ["", "123", "leche queso pan", "东西", "The word hola is Spanish."])
 def test_language_wants_function_words(text: str) -> None:
     assert not run_check(check("language", language="es"), text)
 
@@ -465,12 +463,8 @@ def test_an_unknown_kind_is_an_error() -> None:
 
 # Pieces that steer arbitrary text into the parsers: markers, fences, braces, signs, surrogates.
 PIECES = st.one_of(
-    st.sampled_from(
-        ["- ", "1. ", "```python\n", "\n```", "{", '"a": ', "}", "[", "def add(", "):\n"]
-    ),
-    st.sampled_from(
-        ["\t", "\n", "\r", "\0", "\ud800", "\u2028", "-", "$", "1,", ".", "…", "²", "٣"]
-    ),
+    st.sampled_from(["- ", "1. ", "```python\n", "\n```", "{", '"a": ', "}", "[", "def add(", "):\n"]),
+    st.sampled_from(["\t", "\n", "\r", "\0", "\ud800", "\u2028", "-", "$", "1,", ".", "…", "²", "٣"]),
     st.sampled_from(["e.g.", "I.", '"', "'"]),
 )
 TEXT = st.one_of(

@@ -1,13 +1,15 @@
 """A rule's code hash follows what the code does, in its script and in the modules that it uses."""
 
 import pytest
+
 from alma.codehash import code_hash, source_files
 
 
 @pytest.fixture
 def scripts(tmp_path):
     files = {
-        "one.py": '"""One."""\n\n\ndef main():\n    """Do it."""\n    from alma.shared import twice\n\n    return twice(1)\n',
+        "one.py": '"""One."""\n\n\ndef main():\n    """Do it."""\n'
+        "    from alma.shared import twice\n\n    return twice(1)\n",
         "two.py": "import json\n\nfrom alma import other\n",
         "alma/__init__.py": "",
         "alma/shared.py": "from alma.deep import BASE\n\n\ndef twice(x):\n    return BASE + 2 * x\n",

@@ -5,6 +5,7 @@ import copy
 import config_docs
 import pytest
 import yaml
+
 from alma.config import ROOT, check_config, fill_defaults, load_schema, merge, run_configs
 from alma.errors import InputError
 

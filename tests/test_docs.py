@@ -9,7 +9,16 @@ from alma.config import ROOT
 
 def planned_edges():
     """(rule, rule that uses its output) of the stages up to the evaluation, from Snakemake's rule graph."""
-    command = [sys.executable, "-m", "snakemake", "--nolock", "--forceall", "--rulegraph", "mermaid-js", "evaluate"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--nolock",
+        "--forceall",
+        "--rulegraph",
+        "mermaid-js",
+        "evaluate",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", done.stdout))
@@ -27,7 +36,11 @@ def test_named_tests_and_files_exist():
     sources = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
     tests = set(re.findall(r"`?(test_\w+)(?!\w*\.py)", text))
     assert len(tests) > 25
-    assert not [name for name in tests if f"def {name}(" not in sources and not (ROOT / "tests" / f"{name}.py").exists()]
+    assert not [
+        name
+        for name in tests
+        if f"def {name}(" not in sources and not (ROOT / "tests" / f"{name}.py").exists()
+    ]
     modules = set(re.findall(r"`((?:alma/)?\w+\.py)", text))
     places = [ROOT / "scripts", ROOT / "tests"]
     assert not [name for name in modules if not any((place / name).exists() for place in places)]

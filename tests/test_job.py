@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from alma.codehash import code_hash
 from alma.config import ROOT
 from alma.errors import InputError, fail_with

@@ -271,9 +271,7 @@ def test_torch_falls_back_to_pytorchs_index(place: Place):
     done = place.setup()
     assert done.returncode == 1
     assert "lack torch==2.0+cpu: taking it from https://download.pytorch.org/whl/cpu" in done.stdout
-    assert (
-        "installing torch==2.0+cpu from https://download.pytorch.org/whl/cpu failed" in done.stderr
-    )
+    assert "installing torch==2.0+cpu from https://download.pytorch.org/whl/cpu failed" in done.stderr
 
     build_wheel(place.folder / "wheels", "torch", "2.0+cpu")
     output = place.succeed()
@@ -328,8 +326,7 @@ def test_two_at_once(place: Place):
     """The second waits for the first and then has nothing to do."""
     command = ["bash", str(SETUP)]
     both = [
-        subprocess.Popen(command, env=place.environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen(command, env=place.environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
@@ -350,9 +347,7 @@ def test_locks_are_complete_and_agree(env: str):
     assert {"torch", engine, "snakemake", "transformers", "trl"} <= lock.keys()
     assert ("+cpu" in lock["torch"]) == (env == "cpu")
     shared = lock.keys() & pins("test.txt").keys()
-    assert {name: lock[name] for name in shared} == {
-        name: pins("test.txt")[name] for name in shared
-    }
+    assert {name: lock[name] for name in shared} == {name: pins("test.txt")[name] for name in shared}
 
 
 @pytest.mark.parametrize("name", ["cpu.txt", "cuda.txt", "test.txt"])

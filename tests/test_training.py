@@ -500,7 +500,9 @@ def test_the_judge_is_trained_on_human_scores_then_on_its_own(tiny_checkpoint, t
     first, second = tmp_path / "models" / "judge-seed", tmp_path / "models" / "judge"
     train_judge_seed.main(tiny_checkpoint, seeds, first, tmp_path / "a.csv", seed=[0, "judge-seed"], **common)
     assert "examples: 8 of at most judge.training.max_length" in capsys.readouterr().out
-    train_judge.main(first, seeds, distilled, second, tmp_path / "b.csv", seed=[0, "judge"], replay=5, **common)
+    train_judge.main(
+        first, seeds, distilled, second, tmp_path / "b.csv", seed=[0, "judge"], replay=5, **common
+    )
     log = capsys.readouterr().out
     assert "5 human scores and 6 of the judge's own" in log
     assert "examples: 11 of at most judge.distillation.training.max_length" in log

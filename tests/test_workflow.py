@@ -7,12 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import tiny_model
 import yaml
+
 from alma.config import ROOT
 from alma.tables import read_table, user_text
 
@@ -63,9 +63,17 @@ def check(done):
 def test_the_dry_run_plans_every_stage(workflow):
     plan = workflow.jobs()
     assert plan["train_sft"] == 2 and plan["train_round"] == 2
-    assert plan["sample_responses"] == plan["score_responses"] == 2 * 2 + 2 * 3  # shards x checkpoints
+    assert plan["sample_responses"] == plan["score_responses"] == 2 + 3  # checkpoints of the rounds 2 and 3
     assert plan["sample_evaluation"] == plan["score_evaluation"] == 5
     assert {"read_seeds", "base_model", "train_judge", "cluster_prompts", "render_report"} <= set(plan)
+
+
+def test_shards_and_blocks_multiply_the_jobs(workflow):
+    plan = workflow.jobs(
+        prompts_per_round=8, prompts_per_shard=3, samples_per_prompt=8, prompts={"clusters": 9}
+    )
+    assert plan["round_prompts"] == plan["select_responses"] == 2 * 3  # rounds x shards
+    assert plan["sample_responses"] == plan["score_responses"] == 3 * 2 * (2 + 3)  # shards x blocks x models
 
 
 def test_best_of_n_runs_from_base_to_report(workflow):
@@ -73,12 +81,14 @@ def test_best_of_n_runs_from_base_to_report(workflow):
     check(done)
     for name in ("base", "sft-0", "sft-1", "judge-seed", "judge", "round-2", "round-3"):
         folder = workflow.results / "models" / name
-        assert {"config.json", "model.safetensors", "tokenizer.json", "provenance.json"} <= set(os.listdir(folder))
+        assert {"config.json", "model.safetensors", "tokenizer.json", "provenance.json"} <= set(
+            os.listdir(folder)
+        )
         assert "models" not in json.loads((folder / "config.json").read_text())
     printed = done.stdout + done.stderr
     assert "results/test/models/round-3" in printed and "chat" in printed
     report = (workflow.results / "report.html").read_text()
-    assert "progression" in report.lower() and len(report) > 100_000
+    assert "Progress by checkpoint" in report and len(report) > 100_000
 
 
 def test_the_tables_fit_together(workflow):
@@ -86,7 +96,7 @@ def test_the_tables_fit_together(workflow):
     seen = set()
     for round_, names in ((2, ["sft-0", "sft-1"]), (3, ["sft-0", "sft-1", "round-2"])):
         responses, scores, prompts, selected = [], [], [], []
-        for shard in (0, 1):
+        for shard in [0]:
             prompts += workflow.table(f"rounds/{round_}/prompts/{shard}.parquet", "round_prompt")
             selected += workflow.table(f"rounds/{round_}/selected/{shard}.parquet", "selected")
             for name in names:
@@ -114,7 +124,9 @@ def test_data_sets_load_with_datasets(workflow):
     import datasets
 
     path = str(workflow.results / "rounds/2/dataset.parquet")
-    loaded = datasets.load_dataset("parquet", data_files=path, split="train", cache_dir=str(workflow.folder / "hf"))
+    loaded = datasets.load_dataset(
+        "parquet", data_files=path, split="train", cache_dir=str(workflow.folder / "hf")
+    )
     assert set(loaded.column_names) >= {"prompt", "completion"}
     assert loaded[0]["completion"][0]["role"] == "assistant"
 
@@ -139,9 +151,16 @@ def test_a_second_run_does_nothing(workflow):
 def test_changing_the_objective_leaves_data_before_training_alone(workflow):
     plan = workflow.jobs(training={"objective": "dpo"})
     assert plan["train_round"] == 2
-    kept = {"read_seeds", "base_model", "train_sft", "train_judge_seed", "synthesize_prompts", "cluster_prompts"}
+    kept = {
+        "read_seeds",
+        "base_model",
+        "train_sft",
+        "train_judge_seed",
+        "synthesize_prompts",
+        "cluster_prompts",
+    }
     assert not kept & set(plan)
-    assert plan["sample_responses"] == 2  # the latest model's part of round 3, two shards
+    assert plan["sample_responses"] == 1  # the latest model's part of round 3
 
 
 def test_dpo_runs_to_the_report(workflow):
@@ -172,7 +191,13 @@ def test_a_wrong_key_is_refused_before_any_job(workflow):
 
 def test_the_paper_config_plans_in_seconds(workflow):
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile"]
-    command += [str(ROOT / "config" / "llama3-8b.yaml"), "-s", str(ROOT / "Snakefile"), "-d", str(workflow.folder)]
+    command += [
+        str(ROOT / "config" / "llama3-8b.yaml"),
+        "-s",
+        str(ROOT / "Snakefile"),
+        "-d",
+        str(workflow.folder),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     check(done)
     assert "train_round" in done.stdout + done.stderr

@@ -333,9 +333,7 @@ def _python(check: Check, response: str) -> bool:
     tree = _parse_python(response)
     if tree is None or not tree.body:
         return False
-    defined = {
-        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     return "function" not in check or check["function"] in defined
 
 

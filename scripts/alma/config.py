@@ -112,8 +112,8 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             values = values[key]
         if values["batch_size"] % values["micro_batch_size"]:
             found.append(
-                f"{'.'.join(keys)}.micro_batch_size: found {values['micro_batch_size']}, expected a divisor of "
-                f"batch_size ({values['batch_size']})"
+                f"{'.'.join(keys)}.micro_batch_size: found {values['micro_batch_size']}, expected "
+                f"a divisor of batch_size ({values['batch_size']})"
             )
     for key, source in data_sources(config).items():
         if is_local(source) and not Path(source).is_file():

@@ -20,6 +20,9 @@ RUBRIC = (
     "4 below average, 5 average, 6 satisfactory, 7 good, 8 very good, 9 excellent, 10 outstanding."
 )
 
+# Asked again after the response: there a small model's last hidden state tells far more of its quality.
+QUESTION = "How good is this response to the prompt, from 0 to 10?"
+
 
 def judge_messages(
     prompt: str, response: str, examples: list[dict[str, Any]] | None = None
@@ -35,7 +38,7 @@ def judge_messages(
     for row in examples or []:
         turns += judge_messages(row["prompt"], row["response"])
         turns.append({"role": "assistant", "content": judge_answer(row["score"])})
-    content = f"{RUBRIC}\n\nPrompt: {prompt}\n\nResponse: {response}"
+    content = f"{RUBRIC}\n\nPrompt: {prompt}\n\nResponse: {response}\n\n{QUESTION}"
     return [*turns, {"role": "user", "content": content}]
 
 

@@ -23,7 +23,7 @@ def is_eligible(prompt: str, response: dict[str, Any]) -> bool:
 
 
 def distinct_candidates(prompt: str, responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Eligible responses without repeats, each with `multiplicity`; the first sample of a text stands for it."""
+    """Eligible responses without repeats, each with `multiplicity`; a text's first sample stands for it."""
     found: dict[str, dict[str, Any]] = {}
     for row in sorted(responses, key=lambda row: (row["sample"], row["response_id"])):
         if is_eligible(prompt, row):
