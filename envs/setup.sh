@@ -121,10 +121,10 @@ empty_venv() {
     find "$venv/" -mindepth 1 ! -path "$venv/.alma-venv" -delete
 }
 
-# --no-compile: Python compiles a module when it is first imported, and most of these 200 packages' modules never are.
-# Measured on two cores, to the end of the import check: 111 s, against 177 s when pip compiles and 152 s when compileall
-# does it with all cores.
-pip_install() { "$python" -m pip install --no-deps --no-compile --no-input --disable-pip-version-check "$@" >> "$log" 2>&1; }
+# pip compiles every module (about a minute of the set-up). Without that, an environment where Python may not write
+# bytecode (PYTHONDONTWRITEBYTECODE, a read-only folder) would compile vLLM, torch and transformers again in every job:
+# measured on two cores, 27 CPU-s of imports a job.
+pip_install() { "$python" -m pip install --no-deps --no-input --disable-pip-version-check "$@" >> "$log" 2>&1; }
 
 install_lock() {
     local lock=$locks/$1.txt torch from

@@ -12,6 +12,7 @@ rule sample_evaluation:
         "results/{run}/logs/sample_evaluation/{checkpoint}-{benchmark}.log",
     benchmark:
         "results/{run}/benchmarks/sample_evaluation/{checkpoint}-{benchmark}.tsv"
+    priority: -1  # nothing waits for it but the evaluation
     conda:
         CONDA
     threads: lambda w: cfg(w, "engine", "threads")
@@ -48,6 +49,7 @@ rule score_evaluation:
         "results/{run}/logs/score_evaluation/{checkpoint}-{benchmark}.log",
     benchmark:
         "results/{run}/benchmarks/score_evaluation/{checkpoint}-{benchmark}.tsv"
+    priority: -1  # nothing waits for it but the evaluation
     conda:
         CONDA
     threads: lambda w: cfg(w, "engine", "threads")

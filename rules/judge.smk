@@ -12,6 +12,7 @@ rule train_judge_seed:
         "results/{run}/logs/train_judge_seed.log",
     benchmark:
         "results/{run}/benchmarks/train_judge_seed.tsv"
+    priority: 1  # all scores wait for it
     conda:
         CONDA
     threads: lambda w: cfg(w, "training", "threads", "seeds")
@@ -113,6 +114,7 @@ rule score_heldout:
         "results/{run}/logs/score_heldout/{checkpoint}.log",
     benchmark:
         "results/{run}/benchmarks/score_heldout/{checkpoint}.tsv"
+    priority: -1  # nothing waits for it but the evaluation
     conda:
         CONDA
     threads: lambda w: cfg(w, "engine", "threads")
