@@ -42,10 +42,10 @@ def reference_scores(model_dir: Path, texts: list[tuple[str, str]]) -> list[floa
 
     from alma.chat import prompt_ids
     from alma.checkpoints import load_model, load_tokenizer
-    from alma.judging import PREFILL, digit_tokens, expected_rating, judge_messages, rating_probabilities
+    from alma.judging import PREFILL, expected_rating, judge_messages, rating_probabilities, rating_tokens
 
     model, tokenizer = load_model(model_dir, "float32"), load_tokenizer(model_dir)
-    digits, scores = digit_tokens(tokenizer), []
+    digits, scores = rating_tokens(tokenizer), []
     for prompt, response in texts:
         ids = [*prompt_ids(tokenizer, judge_messages(prompt, response), PREFILL), digits[1]]
         with torch.inference_mode():

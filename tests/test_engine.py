@@ -27,7 +27,7 @@ from alma.job import limit_threads
 limit_threads(1)
 from alma.chat import prompt_ids
 from alma.engine import Request, open_engine
-from alma.judging import PREFILL, digit_tokens, judge_messages
+from alma.judging import PREFILL, rating_tokens, judge_messages
 model, options, out = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 engine = open_engine(model, options)
 prompts = [f"Write sentence number {i} about rain." for i in range(6)]
@@ -37,7 +37,7 @@ texts = lambda rs: [c.text for c in engine.generate(rs)]
 together = texts(requests)
 pairs = [(p, r) for p in prompts[:3] for r in ("Rain falls.", "No.", "Rain " * 60)]
 judged = [prompt_ids(engine.tokenizer, judge_messages(p, r), PREFILL) for p, r in pairs]
-digits = digit_tokens(engine.tokenizer)
+digits = rating_tokens(engine.tokenizer)
 json.dump({
     "together": together,
     "reversed": texts(requests[::-1])[::-1],
@@ -45,7 +45,7 @@ json.dump({
     "in pairs": [t for i in (0, 2, 4) for t in texts(requests[i:i + 2])],
     "other seeds": texts([Request(r.token_ids, r.seed + 1, 1.0, 0.95, 24) for r in requests]),
     "cut": [[c.finish_reason, c.tokens] for c in engine.generate([Request(ids[0], 1, 1.0, 1.0, 3)])],
-    "judged": judged, "digits": digits, "logprobs": engine.digit_logprobs(judged, digits, "rating"),
+    "judged": judged, "digits": digits, "logprobs": engine.rating_logprobs(judged, digits, "rating"),
 }, open(out, "w"))
 """
 

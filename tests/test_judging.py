@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from alma.errors import InputError
 from alma.judging import (
     PREFILL,
-    digit_tokens,
     expected_rating,
     few_shot_examples,
     judge_answer,
     judge_messages,
     rating_probabilities,
+    rating_tokens,
     score_pairs,
 )
 
@@ -71,22 +71,40 @@ def test_few_shot_examples_are_seeded_and_spread():
     assert [t["role"] for t in turns] == ["user", "assistant"] * 3 + ["user"]
 
 
-class MergedDigits:
-    """A tokenizer that writes every rating as one token with its bracket."""
+class Vocabulary:
+    """A tokenizer that writes the prefill as one token and the rest in the given pieces."""
+
+    def __init__(self, split):
+        self.split, self.known = split, [PREFILL]
 
     def __call__(self, text, add_special_tokens):
-        return {"input_ids": [1, 2] if text.endswith("[[") else [1, 2, 3]}
+        pieces = [PREFILL, *self.split(text.removeprefix(PREFILL))]
+        self.known += [piece for piece in pieces if piece not in self.known]
+        return {"input_ids": [self.known.index(piece) for piece in pieces]}
 
     def decode(self, ids):
-        return "7]]"
+        return "".join(self.known[i] for i in ids)
 
     def convert_ids_to_tokens(self, ids):
-        return [str(i) for i in ids]
+        return [self.known[i] for i in ids]
 
 
-def test_a_tokenizer_without_digit_tokens_is_refused():
-    with pytest.raises(InputError, match="one token a digit"):
-        digit_tokens(MergedDigits())
+def bracket_apart(text):
+    return [text.removesuffix("]]"), "]]"] if text else []
+
+
+def test_ten_may_be_two_tokens_or_one():
+    """Recipe, trap 1: both kinds of tokenizer are read, each by its own rule."""
+    two, one = Vocabulary(list), Vocabulary(bracket_apart)
+    assert two.decode(rating_tokens(two)) == "0123456789"
+    assert one.decode(rating_tokens(one)) == "012345678910" and len(rating_tokens(one)) == 11
+    p, mass = rating_probabilities(logs([0.0, 0.2, *[0.0] * 8, 0.6]))
+    assert mass == pytest.approx(0.8) and p[1] == pytest.approx(0.25) and p[10] == pytest.approx(0.75)
+
+
+def test_a_tokenizer_that_joins_ratings_to_brackets_is_refused():
+    with pytest.raises(InputError, match="tokens of its own"):
+        rating_tokens(Vocabulary(lambda text: [text] if text else []))
 
 
 class FakeEngine:
@@ -95,7 +113,7 @@ class FakeEngine:
     def __init__(self, tokenizer):
         self.tokenizer, self.seen = tokenizer, []
 
-    def digit_logprobs(self, prompts, digits, what):
+    def rating_logprobs(self, prompts, ratings, what):
         self.seen = prompts
         found = []
         for ids in prompts:

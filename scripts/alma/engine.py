@@ -111,35 +111,36 @@ class Engine:
             results.append(Completion(first.text, reason, len(first.token_ids)))
         return results
 
-    def digit_logprobs(
-        self, prompts: list[list[int]], digits: list[int], what: str
+    def rating_logprobs(
+        self, prompts: list[list[int]], ratings: list[int], what: str
     ) -> list[list[list[float]]]:
-        """Log-probabilities of the ten digit tokens after each prompt, and after a forced "1".
+        """Log-probabilities of the ratings' tokens after each prompt, and after a forced "1".
 
         vLLM reports `logprob_token_ids` before it masks tokens, so one request gives both steps:
         the first step's distribution, then, with "1" forced, the distribution that decides "10".
+        Where "10" is a token of its own there is no second step.
 
         Args:
             prompts: token ids up to the place where a rating stands.
-            digits: ids of the tokens "0" .. "9".
+            ratings: ids of the tokens "0" .. "9", and of "10" where it is one token.
             what: name in the progress line.
 
         Returns:
-            For each prompt two lists of ten natural logs, as float.
+            For each prompt one or two lists of natural logs, as float, in the order of `ratings`.
         """
         from vllm import SamplingParams
 
         param = SamplingParams(
             temperature=0.0,
-            max_tokens=2,
-            allowed_token_ids=[digits[1]],
-            logprob_token_ids=list(digits),
+            max_tokens=2 if len(ratings) == 10 else 1,
+            allowed_token_ids=[ratings[1]],
+            logprob_token_ids=list(ratings),
             ignore_eos=True,
             detokenize=False,
         )
         outputs = self._run(prompts, [param] * len(prompts), what, "ratings")
         return [
-            [[step[token].logprob for token in digits] for step in output.outputs[0].logprobs]
+            [[step[token].logprob for token in ratings] for step in output.outputs[0].logprobs]
             for output in outputs
         ]
 

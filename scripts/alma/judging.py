@@ -47,46 +47,53 @@ def judge_answer(score: float) -> str:
     return f"{PREFILL}{math.floor(score + 0.5)}]]"
 
 
-def digit_tokens(tokenizer: Any) -> list[int]:
-    """Ids of the tokens "0".."9" as they follow the prefill.
+def rating_tokens(tokenizer: Any) -> list[int]:
+    """Tokens that decide a rating where it begins: "0".."9", and "10" where that is one token.
+
+    Returns:
+        Ten ids where the tokenizer writes "10" digit by digit, eleven where it is a token of its own.
 
     Raises:
-        InputError: the tokenizer does not write a rating digit by digit, or joins it to what
-            stands before; then the probabilities of the eleven ratings cannot be read this way.
+        InputError: the tokenizer joins a rating to what stands around it; then the probabilities of
+            the eleven ratings cannot be read this way.
     """
     before = tokenizer(PREFILL, add_special_tokens=False)["input_ids"]
     ids = []
     for rating in range(11):
         whole = tokenizer(f"{PREFILL}{rating}]]", add_special_tokens=False)["input_ids"]
-        digits = whole[len(before) : len(before) + len(str(rating))]
-        pieces = [tokenizer.decode([token]) for token in digits]
-        if whole[: len(before)] != before or pieces != list(str(rating)):
+        first, rest = whole[len(before) : len(before) + 1], whole[len(before) + 1 :]
+        found = tokenizer.decode(first)
+        digit_by_digit = rating == 10 and found == "1" and tokenizer.decode(rest[:1]) == "0"
+        if whole[: len(before)] != before or not (found == str(rating) or digit_by_digit):
             raise InputError(
                 f"base_model: its tokenizer writes a rating as {tokenizer.convert_ids_to_tokens(whole)}; "
-                f"expected one token a digit after {PREFILL!r}, which reading the eleven ratings needs"
+                f"expected the rating as tokens of its own after {PREFILL!r}, to read the eleven ratings"
             )
-        if rating < 10:
-            ids.append(digits[0])
+        if not digit_by_digit:
+            ids.append(first[0])
     return ids
 
 
-def rating_probabilities(first: list[float], after_one: list[float]) -> tuple[list[float], float]:
+def rating_probabilities(
+    first: list[float], after_one: list[float] | None = None
+) -> tuple[list[float], float]:
     """Distribution over the ratings 0..10, and the probability mass that they hold together.
 
-    "10" is two tokens, so P("1") holds the mass of both "1" and "10"; the second step tells them
+    Where "10" is two tokens, P("1") holds the mass of both "1" and "10"; the second step tells them
     apart: P(10) = P("1") P("0" | "1") and P(1) = P("1") (1 - P("0" | "1")).
 
     Args:
-        first: natural log-probabilities of "0".."9" where the rating begins.
-        after_one: the same, after a "1".
+        first: natural log-probabilities of `rating_tokens` where the rating begins.
+        after_one: those of "0".."9" after a "1"; None where "10" is one token.
 
     Returns:
         Eleven probabilities that add up to 1, and the mass before normalising, in [0, 1].
     """
     p = [math.exp(value) for value in first]
-    zero_after_one = math.exp(after_one[0])
-    p.append(p[1] * zero_after_one)
-    p[1] *= 1.0 - zero_after_one
+    if after_one is not None:
+        zero_after_one = math.exp(after_one[0])
+        p.append(p[1] * zero_after_one)
+        p[1] *= 1.0 - zero_after_one
     mass = math.fsum(p)
     return [value / mass for value in p] if mass > 0 else [0.0] * 11, min(mass, 1.0)
 
@@ -121,16 +128,16 @@ def score_pairs(
     Raises:
         InputError: too many pairs have no score; low mass is an error, never a score.
     """
-    digits = digit_tokens(engine.tokenizer)
+    ratings = rating_tokens(engine.tokenizer)
     prompts = [
         prompt_ids(engine.tokenizer, judge_messages(prompt, response, examples), PREFILL)
         for prompt, response in pairs
     ]
     order = sorted(range(len(pairs)), key=lambda i: prompts[i])  # shared prefixes side by side
-    steps = engine.digit_logprobs([prompts[i] for i in order], digits, what)
+    steps = engine.rating_logprobs([prompts[i] for i in order], ratings, what)
     rows: list[dict[str, Any]] = [{}] * len(pairs)
-    for i, (first, after_one) in zip(order, steps, strict=True):
-        p, mass = rating_probabilities(first, after_one)
+    for i, step in zip(order, steps, strict=True):
+        p, mass = rating_probabilities(*step)
         rows[i] = {"score": expected_rating(p) if mass >= min_mass else None, "mass": mass, "p": p}
     unreadable = sum(row["score"] is None for row in rows)
     masses = [row["mass"] for row in rows]
