@@ -1,4 +1,4 @@
-"""What every script does around its `main`: log, threads, code check, errors, provenance."""
+"""What every script does around its `main`: log, threads, checks of code and inputs, errors, provenance."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from typing import Any
 
 from alma.codehash import code_hash
 from alma.errors import InputError
-from alma.provenance import write_records
+from alma.provenance import check_inputs, write_records
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -63,17 +63,18 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     """Run the body of a rule's script; yields the rule's config (the `config` of its spec).
 
     An `InputError` ends the job with its message alone; any other error keeps its traceback.
-    The records of provenance are written after the body has ended well.
+    The body runs only where every input is as its record says; the records of the outputs are written
+    after it has ended well.
     """
     _log_to(snakemake.log[0])
     spec = json.loads(snakemake.params.spec)
     limit_threads(spec["threads"])
     try:
         check_code(spec)
+        inputs = check_inputs([str(path) for path in snakemake.input])
         yield spec["config"]
     except InputError as error:
         print(f"error: {error}", flush=True)
         sys.exit(1)
-    inputs = [str(path) for path in snakemake.input]
     outputs = [str(path) for path in snakemake.output]
     write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs)

