@@ -44,6 +44,7 @@ localrules:
     prompts,
     judge,
     evaluate,
+    variants,
 
 
 rule all:
@@ -78,3 +79,8 @@ onstart:
 
 onsuccess:
     print_summary("end")
+
+
+rule variants:
+    input:
+        lambda w: [SHARING.source(path) for run in RUNS for path in results_of(run)],

@@ -6,7 +6,7 @@ import os
 
 rule base_model:
     input:
-        seeds_checked=ancient(at("seeds/sft.parquet")),
+        seeds_checked=lambda w: ancient(SHARING.source(f"results/{w.run}/seeds/sft.parquet")),
         files=lambda w: base_model_files(w.run),
         # What the script falls back on; named so that an edit is noticed.
         plain_template=lambda w: (

@@ -12,16 +12,22 @@ SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from alma.codehash import code_hash
-from alma.config import check_config, data_sources, is_local, run_configs
+from alma.config import check_config, data_sources, is_local, parents, run_configs
+from alma.cutoff import install as install_cutoff
 from alma.errors import InputError
 from alma.sharding import block_samples, ceil_div, shard_range
+from alma.variants import Sharing
 
 try:
     check_config(config)
     RUNS = run_configs(config)  # {name of the run: its whole config}
+    PARENTS = parents(config)  # {name of a variant: the run that it inherits from}
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
+if not install_cutoff():
+    print("alma: this Snakemake has no place for the early cut-off; unchanged results may be made again")
+CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned
 CONDA = "../envs/cuda.yaml" if shutil.which("nvidia-smi") else "../envs/cpu.yaml"
 MODEL_FILES = (
     "config.json",
@@ -30,6 +36,7 @@ MODEL_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    "SHA256SUMS",
 )
 
 
@@ -46,17 +53,31 @@ def spec(script, threads=1, **values):
 
     Snakemake compares params without their names and in any order; one string is exact.
     """
-    code = code_hash(SCRIPTS / f"{script}.py")
-    facts = {"script": f"{script}.py", "code": code, "threads": threads, "config": values}
+    facts = {"script": f"{script}.py", "code": CODE[script], "threads": threads, "config": values}
     return json.dumps(facts, sort_keys=True)
 
 
 # paths
 
 
-def at(pattern):
-    """Path of an input artifact in the job's run."""
-    return f"results/{{run}}/{pattern}"
+def own(files):
+    """Input function: artifacts of the job's run, each from the run that makes it.
+
+    A variant takes from the run that it inherits from whatever is the same there (alma.variants).
+    Weights count by their SHA256SUMS, not by their time stamp: they are too large to hash at each job.
+    """
+
+    def found(w):
+        paths = [SHARING.source(path) for path in files(w)]
+        return [ancient(path) if path.endswith("/model.safetensors") else path for path in paths]
+
+    found.logical = files
+    return found
+
+
+def at(*patterns):
+    """Input function: paths of artifacts in the job's run; they may hold wildcards."""
+    return own(lambda w: [f"results/{w.run}/{pattern.format(**dict(w.items()))}" for pattern in patterns])
 
 
 def model_files(run, checkpoint):
@@ -66,7 +87,7 @@ def model_files(run, checkpoint):
 
 def model(checkpoint):
     """Input function: the files of a checkpoint; `checkpoint` may hold wildcards."""
-    return lambda w: model_files(w.run, checkpoint.format(**dict(w.items())))
+    return own(lambda w: model_files(w.run, checkpoint.format(**dict(w.items()))))
 
 
 def model_outputs(checkpoint):
@@ -209,6 +230,23 @@ def evaluation_files(run):
         for c in evaluated_checkpoints(run)
         for b in benchmarks(run)
     ]
+
+
+REPORT = (
+    "evaluation/summary.csv",
+    "evaluation/judge.csv",
+    *(f"figures/{name}.svg" for name in ("progress", "checks", "judge", "scores", "best_of_n", "length")),
+    *(f"figures/{name}.svg" for name in ("prompt_filters", "prompts", "training")),
+    "tables/candidates.html",
+)
+
+
+def results_of(run):
+    """What a run is for: its last model, its evaluation, its figures."""
+    return [*model_files(run, final_checkpoint(run)), *(f"results/{run}/{name}" for name in REPORT)]
+
+
+SHARING = Sharing(workflow, PARENTS, results_of)
 
 
 # resources

@@ -73,7 +73,7 @@ rule score_evaluation:
 
 rule summarize_evaluation:
     input:
-        results=lambda w: evaluation_files(w.run),
+        results=own(lambda w: evaluation_files(w.run)),
         prompts=at("seeds/eval.parquet"),
     output:
         summary=report(

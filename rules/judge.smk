@@ -37,8 +37,8 @@ rule train_judge_seed:
 rule score_distillation:
     input:
         model=model("judge-seed"),
-        prompts=lambda w: distillation_files(w.run, "prompts"),
-        responses=lambda w: distillation_files(w.run, "samples"),
+        prompts=own(lambda w: distillation_files(w.run, "prompts")),
+        responses=own(lambda w: distillation_files(w.run, "samples")),
     output:
         pairs="results/{run}/judge/distillation.parquet",
     log:

@@ -39,7 +39,7 @@ rule synthesize_prompts:
 
 rule unique_prompts:
     input:
-        raw=lambda w: prompt_files(w.run, "raw"),
+        raw=own(lambda w: prompt_files(w.run, "raw")),
         sft=at("seeds/sft.parquet"),
         judge=at("seeds/judge.parquet"),
         judge_heldout=at("seeds/judge_heldout.parquet"),
@@ -105,7 +105,7 @@ rule embed_prompts:
 
 rule cluster_prompts:
     input:
-        embeddings=lambda w: prompt_files(w.run, "embeddings"),
+        embeddings=own(lambda w: prompt_files(w.run, "embeddings")),
     output:
         clusters="results/{run}/prompts/clusters.parquet",
     log:
@@ -126,8 +126,6 @@ rule cluster_prompts:
             clusters=cfg(w, "prompts", "clusters"),
             iterations=cfg(w, "prompts", "iterations"),
             diversify=cfg(w, "prompts", "diversify"),
-            rounds=len(later_rounds(w.run)),
-            prompts_per_round=cfg(w, "prompts_per_round"),
         ),
     message:
         "Clustering the prompts (k-means)"
@@ -145,6 +143,7 @@ rule round_prompts:
         "results/{run}/logs/round_prompts/{round}-{shard}.log",
     benchmark:
         "results/{run}/benchmarks/round_prompts/{round}-{shard}.tsv"
+    priority: 2  # a round that runs dry is found before anything is sampled
     conda:
         CONDA
     threads: 1

@@ -3,10 +3,10 @@
 
 rule measure_round:
     input:
-        prompts=lambda w: [f"results/{w.run}/rounds/{w.round}/prompts/{s}.parquet" for s in shards(w.run)],
-        responses=lambda w: round_files(w.run, w.round, "samples"),
-        scores=lambda w: round_files(w.run, w.round, "scores"),
-        selected=lambda w: [f"results/{w.run}/rounds/{w.round}/selected/{s}.parquet" for s in shards(w.run)],
+        prompts=own(lambda w: [f"results/{w.run}/rounds/{w.round}/prompts/{s}.parquet" for s in shards(w.run)]),
+        responses=own(lambda w: round_files(w.run, w.round, "samples")),
+        scores=own(lambda w: round_files(w.run, w.round, "scores")),
+        selected=own(lambda w: [f"results/{w.run}/rounds/{w.round}/selected/{s}.parquet" for s in shards(w.run)]),
     output:
         scores="results/{run}/tables/rounds/{round}/scores.csv",
         best_of_n="results/{run}/tables/rounds/{round}/best_of_n.csv",
@@ -65,7 +65,7 @@ rule plot_progress:
 
 rule plot_checks:
     input:
-        results=lambda w: evaluation_files(w.run),
+        results=own(lambda w: evaluation_files(w.run)),
         prompts=at("seeds/eval.parquet"),
     output:
         checks=report(
@@ -132,7 +132,7 @@ rule plot_judge:
 
 rule plot_scores:
     input:
-        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/scores.csv" for r in later_rounds(w.run)],
+        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/scores.csv" for r in later_rounds(w.run)]),
     output:
         scores=report(
             "results/{run}/tables/scores.csv",
@@ -166,7 +166,7 @@ rule plot_scores:
 
 rule plot_best_of_n:
     input:
-        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)],
+        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)]),
     output:
         best_of_n=report(
             "results/{run}/tables/best_of_n.csv",
@@ -200,7 +200,7 @@ rule plot_best_of_n:
 
 rule plot_length:
     input:
-        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/length.csv" for r in later_rounds(w.run)],
+        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/length.csv" for r in later_rounds(w.run)]),
     output:
         length=report(
             "results/{run}/tables/length.csv",
@@ -234,7 +234,7 @@ rule plot_length:
 
 rule list_candidates:
     input:
-        tables=lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)],
+        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)]),
     output:
         table=report(
             "results/{run}/tables/candidates.csv",
@@ -296,7 +296,7 @@ rule plot_prompt_filters:
 
 rule plot_prompts:
     input:
-        embeddings=lambda w: prompt_files(w.run, "embeddings"),
+        embeddings=own(lambda w: prompt_files(w.run, "embeddings")),
         clusters=at("prompts/clusters.parquet"),
     output:
         figure=report(
@@ -325,7 +325,7 @@ rule plot_prompts:
 
 rule plot_training:
     input:
-        curves=lambda w: [f"results/{w.run}/tables/training/{c}.csv" for c in trained_checkpoints(w.run)],
+        curves=own(lambda w: [f"results/{w.run}/tables/training/{c}.csv" for c in trained_checkpoints(w.run)]),
     output:
         figure=report(
             "results/{run}/figures/training.svg",
@@ -362,20 +362,7 @@ localrules:
 # Snakemake's own report needs Snakemake's records of the jobs, which lie in the working directory.
 rule render_report:
     input:
-        contents=[
-            at("evaluation/summary.csv"),
-            at("evaluation/judge.csv"),
-            at("figures/progress.svg"),
-            at("figures/checks.svg"),
-            at("figures/judge.svg"),
-            at("figures/scores.svg"),
-            at("figures/best_of_n.svg"),
-            at("figures/length.svg"),
-            at("figures/prompt_filters.svg"),
-            at("figures/prompts.svg"),
-            at("figures/training.svg"),
-            at("tables/candidates.html"),
-        ],
+        contents=at(*REPORT),
     output:
         html="results/{run}/report.html",
     log:

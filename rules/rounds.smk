@@ -4,8 +4,8 @@
 
 rule train_round:
     input:
-        model=lambda w: model_files(w.run, start_checkpoint(w.run)),
-        datasets=lambda w: training_sets(w.run, int(w.round)),
+        model=own(lambda w: model_files(w.run, start_checkpoint(w.run))),
+        datasets=own(lambda w: training_sets(w.run, int(w.round))),
     output:
         model=model_outputs("round-{round}"),
         curve="results/{run}/tables/training/round-{round}.csv",

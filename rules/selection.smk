@@ -4,8 +4,8 @@
 rule select_responses:
     input:
         prompts=at("rounds/{round}/prompts/{shard}.parquet"),
-        responses=lambda w: round_files(w.run, w.round, "samples", w.shard),
-        scores=lambda w: round_files(w.run, w.round, "scores", w.shard),
+        responses=own(lambda w: round_files(w.run, w.round, "samples", w.shard)),
+        scores=own(lambda w: round_files(w.run, w.round, "scores", w.shard)),
     output:
         selected="results/{run}/rounds/{round}/selected/{shard}.parquet",
     log:
@@ -33,7 +33,7 @@ rule select_responses:
 
 rule build_dataset:
     input:
-        sources=lambda w: dataset_sources(w.run, int(w.round)),
+        sources=own(lambda w: dataset_sources(w.run, int(w.round))),
     output:
         dataset="results/{run}/rounds/{round}/dataset.parquet",
         preferences="results/{run}/rounds/{round}/preferences.parquet",

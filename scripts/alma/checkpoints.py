@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
+from alma.files import sha256_of
 
 # Files of a checkpoint, in the order of their writing (the same names as in rules/common.smk).
 MODEL_FILES = (
@@ -22,6 +23,7 @@ MODEL_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    "SHA256SUMS",  # of the others: what stands for the large weights where a job asks if they changed
 )
 # Keys that hold a path or a setting of the machine that wrote the file.
 _MACHINE_KEYS = (
@@ -169,6 +171,8 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: str | Path) -> None:
     try:
         _write_files(model, tokenizer, temporary)
         mode = 0o666 & ~_umask()
+        sums = [f"{sha256_of(temporary / name)}  {name}\n" for name in MODEL_FILES[:-1]]
+        (temporary / MODEL_FILES[-1]).write_text("".join(sums))
         for name in MODEL_FILES:
             with (temporary / name).open("rb") as handle:
                 os.fsync(handle.fileno())

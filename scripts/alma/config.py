@@ -2,13 +2,21 @@
 
 import contextlib
 import copy
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError, fail_with
+from alma.seed_formats import shorten
+from alma.sharding import ceil_div
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_MAX_DEPTH = 20
+_MAX_VALUES = 10_000
+_MAX_JOBS = 1_000_000
 _TRAININGS = (
     ("judge", "training"),
     ("judge", "distillation", "training"),
@@ -42,6 +50,32 @@ def fill_defaults(values: dict[str, Any], node: dict[str, Any], schema: dict[str
             fill_defaults(values[key], child, schema)
 
 
+def _strange(config: Any) -> list[str]:
+    """What no schema can refuse: values that YAML can hold and JSON cannot, and endless ones.
+
+    A YAML file of a few lines can stand for a billion values (aliases of aliases), or hold itself.
+    """
+    found: list[str] = []
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), config)]
+    for seen, (path, value) in enumerate(iter(lambda: waiting.pop() if waiting else None, None)):
+        where = ".".join(path) or "config"
+        if seen == _MAX_VALUES or len(path) > _MAX_DEPTH:
+            limits = f"at most {_MAX_VALUES:,} values and {_MAX_DEPTH} levels"
+            return [f"{where}: found a config that goes on and on, expected {limits} (YAML aliases?)"]
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    found.append(f"{where}: found the key {shorten(key)}, expected text (write it in quotes)")
+            waiting += [((*path, str(key)), inner) for key, inner in value.items() if isinstance(key, str)]
+        elif isinstance(value, list):
+            waiting += [((*path, str(i)), inner) for i, inner in enumerate(value)]
+        elif isinstance(value, float) and not math.isfinite(value):
+            found.append(f"{where}: found {value}, expected a finite number")
+        elif isinstance(value, int) and abs(value) >= 2**63:
+            found.append(f"{where}: found {shorten(value)}, expected a number below 2**63")
+    return sorted(found)
+
+
 def _legal(error: Any) -> str:
     """What the schema wants, in words, for one jsonschema error."""
     kind, want = error.validator, error.validator_value
@@ -53,6 +87,9 @@ def _legal(error: Any) -> str:
         "exclusiveMinimum": lambda: f"more than {want}",
         "exclusiveMaximum": lambda: f"less than {want}",
         "pattern": lambda: f"text that matches {want}",
+        "minLength": lambda: "text that is not empty",
+        "maxLength": lambda: f"text of at most {want} characters",
+        "minProperties": lambda: f"at least {want} of them",
         "minItems": lambda: f"at least {want} values",
         "maxItems": lambda: f"at most {want} values",
         "uniqueItems": lambda: "values that differ",
@@ -66,7 +103,7 @@ def _describe(error: Any) -> list[str]:
         known = sorted(error.schema.get("properties", {}))
         prefix = f"{path}." if path else ""
         unknown = sorted(set(map(str, error.instance)) - set(known))
-        return [f"{prefix}{key}: unknown key; known here: {', '.join(known)}" for key in unknown]
+        return [f"{prefix}{shorten(key)[1:-1]}: unknown key; known here: {', '.join(known)}" for key in unknown]
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
         return [f"{path + '.' if path else ''}{key}: missing" for key in missing]
@@ -77,12 +114,12 @@ def _describe(error: Any) -> list[str]:
         if deeper and isinstance(error.instance, dict):
             return [line for e in deeper for line in _describe(e)]
         wanted = " or ".join(dict.fromkeys(_legal(e) for e in error.context or []))
-        return [f"{path}: found {error.instance!r}, expected {wanted}"]
+        return [f"{path}: found {shorten(error.instance)}, expected {wanted}"]
     hint = ""
     if error.validator == "type" and isinstance(error.instance, str):
         with contextlib.suppress(ValueError):
             hint = f" (write {float(error.instance)!r} as a number: YAML needs a dot, as in 1.0e-5)"
-    return [f"{path or 'config'}: found {error.instance!r}, expected {_legal(error)}{hint}"]
+    return [f"{path or 'config'}: found {shorten(error.instance)}, expected {_legal(error)}{hint}"]
 
 
 def _contradictions(config: dict[str, Any]) -> list[str]:
@@ -91,6 +128,28 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
     low, high = config["judge"]["scale"]
     if low >= high:
         found.append(f"judge.scale: found [{low}, {high}], expected the lower end first")
+    elif not math.isfinite((float(high) - float(low)) * 10):
+        found.append(f"judge.scale: found [{low}, {high}], expected a range that a float can hold")
+    jobs = config["prompts"]["shards"] + config["checkpoints"]["sft"]
+    jobs += (
+        (config["rounds"] - 1)
+        * ceil_div(config["prompts_per_round"], config["prompts_per_shard"])
+        * ceil_div(config["samples_per_prompt"], config["samples_per_block"])
+        * len(config["checkpoints"]["sample"])
+    )
+    if jobs > _MAX_JOBS:
+        found.append(
+            f"rounds, prompts_per_round, samples_per_prompt: found about {jobs:,} jobs, expected at most "
+            f"{_MAX_JOBS:,} (larger prompts_per_shard and samples_per_block make fewer)"
+        )
+    for name, variant in config.get("runs", {}).items():
+        if name == config["run"]:
+            found.append(f"runs.{name}: found the name of the main run (run), expected another")
+        if not isinstance(variant.get("inherits", ""), str):
+            parent = shorten(variant["inherits"])
+            found.append(f"runs.{name}.inherits: found {parent}, expected the name of a run")
+        for key in sorted({"run", "runs"} & set(variant)):
+            found.append(f"runs.{name}.{key}: a variant cannot hold this key; it is the run {name}")
     few, most = config["prompts"]["examples"]
     if few > most:
         found.append(f"prompts.examples: found [{few}, {most}], expected the smaller number first")
@@ -116,7 +175,7 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
                 f"a divisor of batch_size ({values['batch_size']})"
             )
     for key, source in data_sources(config).items():
-        if is_local(source) and not Path(source).is_file():
+        if is_local(source) and not _is_there(source, folder=False):
             found.append(f"{key}: found {source!r}, expected a file that exists (looked in {Path.cwd()})")
         elif source.startswith("package:"):
             found.append(f"{key}: found {source!r}, expected a path or hub:OWNER/NAME@REVISION")
@@ -124,15 +183,15 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
         **data_sources(config),
         "base_model": config["base_model"]["source"],
     }.items():
-        if source.startswith("hub:") and len(source.partition("@")[2].split(":")[0]) != 40:
+        if source.startswith("hub:") and not _COMMIT.fullmatch(source.partition("@")[2].split(":")[0]):
             found.append(
                 f"{key}: found {source!r}, expected hub:OWNER/NAME@REVISION with the 40 digits of a commit"
             )
     template = config["base_model"]["chat_template"]
-    if template and not Path(template).is_file():
+    if template and not _is_there(template, folder=False):
         found.append(f"base_model.chat_template: found {template!r}, expected a file that exists")
     model = config["base_model"]["source"]
-    if is_local(model) and not Path(model).exists():
+    if is_local(model) and not _is_there(model):
         found.append(
             f"base_model: found {model!r}, expected a folder or file that exists, "
             "hub:OWNER/NAME@REVISION or package:NAME"
@@ -143,6 +202,14 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
 def is_local(source: str) -> bool:
     """Whether a source is a path (neither hub: nor package:)."""
     return not source.startswith(("hub:", "package:"))
+
+
+def _is_there(path: str, folder: bool = True) -> bool:
+    """Whether a path leads to a file (or a folder, where that will do) that can be looked at."""
+    try:
+        return Path(path).is_file() or (folder and Path(path).is_dir())
+    except OSError:  # a name of thousands of characters, a folder that is closed to us
+        return False
 
 
 def data_sources(config: dict[str, Any]) -> dict[str, str]:
@@ -158,7 +225,7 @@ def data_sources(config: dict[str, Any]) -> dict[str, str]:
 def _anchor(path: str) -> str:
     """A relative path as it is where it exists, else beside the Snakefile where it exists there."""
     beside = ROOT / path
-    return str(beside) if not Path(path).exists() and beside.exists() else path
+    return str(beside) if not _is_there(path) and _is_there(str(beside)) else path
 
 
 def anchor_paths(config: dict[str, Any]) -> None:
@@ -181,11 +248,12 @@ def check_config(config: dict[str, Any], where: str = "config") -> None:
     from jsonschema import Draft202012Validator
 
     schema = load_schema()
+    heading = f"{where}: wrong keys (docs/config.md explains every key)"
+    fail_with(_strange(config), heading)
     errors = sorted(
         Draft202012Validator(schema).iter_errors(config),
         key=lambda e: list(map(str, e.absolute_path)),
     )
-    heading = f"{where}: wrong keys (docs/config.md explains every key)"
     fail_with([line for error in errors for line in _describe(error)], heading)
     if isinstance(config["base_model"], str):
         config["base_model"] = {"source": config["base_model"]}
@@ -207,10 +275,15 @@ def merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def parents(config: dict[str, Any]) -> dict[str, str]:
+    """The run that each variant of `runs` inherits from, by name."""
+    return {name: values.get("inherits", config["run"]) for name, values in config["runs"].items()}
+
+
 def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Config of the main run and of every variant in `runs`, by name; each is checked."""
     main = {key: value for key, value in config.items() if key != "runs"}
-    found = {config["run"]: main}
+    found, inherits = {config["run"]: main}, parents(config)
     for name in config["runs"]:
         chain, parent = [], name
         while parent != config["run"]:
@@ -220,7 +293,7 @@ def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
                     f"runs.{name}.inherits: found {parent!r}, expected one of {known}, without a circle"
                 )
             chain.append(parent)
-            parent = config["runs"][parent].get("inherits", config["run"])
+            parent = inherits[parent]
         variant = main
         for link in reversed(chain):
             override = {k: v for k, v in config["runs"][link].items() if k != "inherits"}
