@@ -24,8 +24,8 @@ from typing import Any
 
 from alma.engine import Request, open_engine
 from alma.errors import InputError
-from alma.fewshot import STOP, choose_examples, first_example, layout, usable_example
-from alma.ids import content_id, request_seed
+from alma.fewshot import STOP, choose_examples, first_example, item_seed, layout, usable_example
+from alma.ids import content_id
 from alma.tables import read_table, user_text, write_table
 
 
@@ -91,7 +91,7 @@ def main(
         requests.append(
             Request(
                 token_ids=loaded.tokenizer(text, add_special_tokens=True)["input_ids"],
-                seed=request_seed(seed, "prompts", "base", f"{shard}", index),
+                seed=item_seed(seed, shard, index),
                 temperature=temperature,
                 top_p=top_p,
                 max_tokens=max_tokens,

@@ -1,13 +1,16 @@
 """The tables of a whole run, made up without a model: what figures, tables and report read."""
 
+import contextlib
 import csv
 import json
 import random
 from pathlib import Path
 from typing import Any
 
+from alma.checkpoints import MODEL_FILES
 from alma.ids import content_id
-from alma.tables import write_table
+from alma.provenance import check_inputs, write_records
+from alma.tables import read_table, write_table
 
 TEXT = "the river runs slowly past a small blue boat while two birds watch from an old tree"
 KINDS = ("contains", "words", "json", "bullets", "case", "number")
@@ -93,7 +96,14 @@ def write_judges(root: Path, dice: random.Random, prompts: int, pairs: int) -> N
         write_table(root / f"judge/heldout/{checkpoint}.parquet", "judge_score", rows)
 
 
-def write_round(root: Path, dice: random.Random, round_: int, prompts: int, samples: int) -> None:
+def write_round(
+    root: Path,
+    dice: random.Random,
+    round_: int,
+    prompts: int,
+    samples: int,
+    examples: tuple[str, ...] = (),
+) -> None:
     """rounds/{round}: prompts, samples, scores and selected of one shard and one block."""
     from alma.selection import select
 
@@ -103,7 +113,7 @@ def write_round(root: Path, dice: random.Random, round_: int, prompts: int, samp
             "prompt_id": content_id(round_, i),
             "prompt": f"Round {round_}, <b>prompt</b> {i} & {text(dice, 4, 10)}?",
             "source": "synthetic",
-            "examples": [],
+            "examples": list(examples),
             "cluster": i,
         }
         for i in range(prompts)
@@ -194,3 +204,150 @@ def write_run(root: Path, seed: int = 0, prompts: int = 24, samples: int = 8) ->
     write_prompts(root, dice, clusters=12, each=9)
     write_logs(root, dice)
     return root
+
+
+# a run with its records
+
+
+class Recorder:
+    """Writes artifacts in the working directory, and the records that their jobs would have written."""
+
+    def __init__(self, run: str, shared: str):
+        self.run, self.shared = run, shared
+
+    def at(self, path: str) -> str:
+        """Path of an artifact; seeds, prompts, base and sft models lie in the shared run."""
+        shared = path.startswith(("seeds/", "prompts/", "rounds/1/", "models/base", "models/sft-"))
+        return f"results/{self.shared if shared else self.run}/{path}"
+
+    def model(self, name: str) -> list[str]:
+        return [self.at(f"models/{name}/{file}") for file in MODEL_FILES]
+
+    def record(self, rule: str, inputs: list[str], outputs: list[str], names: Any = None, **config: Any):
+        code = content_id(rule)
+        spec = {"script": f"{rule}.py", "code": code, "threads": 1, "config": config}
+        write_records(rule, spec, {"run": self.run, **(names or {})}, check_inputs(inputs), outputs)
+
+    def train(self, rule: str, name: str, inputs: list[str], seed: list[Any]) -> None:
+        for path in self.model(name):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(f"{Path(path).name} of {name}\n" * 9)
+        self.record(rule, inputs, self.model(name), {"index": name}, seed=seed, training={"epochs": 2})
+
+
+def spoil(root: Path) -> None:
+    """Give the first prompt of round 3 one candidate of every kind that cannot be chosen."""
+    prompt = read_table(root / "rounds/3/prompts/0.parquet", "round_prompt")[0]
+    texts = {
+        0: prompt["prompt"].upper(),
+        1: "Fine.",
+        2: "Good.",
+        3: " ...",
+        4: "A",
+        5: "Best",
+        6: "x",
+        7: "a",
+    }
+    for name in SAMPLED[3]:
+        path, scores = (root / f"rounds/3/{kind}/{name}/0-0.parquet" for kind in ("samples", "scores"))
+        rows, judged = read_table(path, "response"), read_table(scores, "score")
+        for row, score in zip(rows, judged, strict=True):
+            if row["prompt_id"] == prompt["prompt_id"]:
+                row["response"] = texts[row["sample"]]
+                row["finish_reason"] = "length" if row["sample"] == 6 else "stop"
+                score["score"] = None if row["sample"] == 1 else score["score"] or 1.0
+        write_table(path, "response", rows)
+        write_table(scores, "score", judged)
+
+
+def write_recorded_run(home: Path, run: str = "default", shared: str = "") -> Path:
+    """A small run from seed file to round 3, made without a model, with all its records.
+
+    Args:
+        home: the working directory. shared: another run whose seeds, prompts and first models it uses.
+    """
+    with contextlib.chdir(home):
+        _write_recorded_run(Recorder(run, shared or run))
+    return home / "results" / run
+
+
+def _write_recorded_run(made: Recorder) -> None:
+    import build_dataset
+    import read_seeds
+    import select_responses
+
+    dice = random.Random(3)
+    Path("data").mkdir(exist_ok=True)
+    rows = [{"prompt": f"Seed {i}: {text(dice, 4, 8)}?", "response": text(dice, 3, 9)} for i in range(7)]
+    rows.append({"prompt": rows[2]["prompt"], "response": "Another answer."})
+    Path("data/sft.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seeds = made.at("seeds/sft.parquet")
+    write_table(seeds, "sft", read_seeds.read_sft("data/sft.jsonl", [])[0])
+    made.record("read_seeds", ["data/sft.jsonl"], [seeds], seed=0, sft="data/sft.jsonl")
+    made.train("base_model", "base", [seeds], [0])
+    first = [made.at(f"rounds/1/{name}.parquet") for name in ("dataset", "preferences")]
+    build_dataset.main([seeds], *first, round_=1)
+    made.record("build_dataset", [seeds], first, {"round": "1"}, round_=1)
+    for name in ("sft-0", "sft-1"):
+        made.train("train_sft", name, [*made.model("base"), first[0]], [0, "sft", int(name[-1])])
+    made.train("train_judge", "judge", made.model("base"), [0, "judge"])
+
+    root = Path("results") / made.run
+    examples = tuple(row["prompt_id"] for row in read_table(seeds, "sft")[:3])
+    for round_ in SAMPLED:
+        write_round(root, dice, round_, 6, 8, examples)
+    spoil(root)
+    dealt = [read_table(root / f"rounds/{r}/prompts/0.parquet", "round_prompt") for r in SAMPLED]
+    prompts = [{k: v for k, v in row.items() if k != "cluster"} for part in dealt for row in part]
+    raw = [made.at(f"prompts/raw/{shard}.parquet") for shard in (0, 1)]
+    for shard, path in enumerate(raw):
+        finished = [row | {"finish_reason": "stop"} for row in prompts[shard::2]]
+        cut_off = [row | {"finish_reason": "length"} for row in prompts[1 - shard :: 2]]
+        write_table(path, "raw_prompt", [*cut_off, *finished])
+        names = {"shard": str(shard)}
+        made.record("synthesize_prompts", [*made.model("base"), seeds], [path], names, seed=0, shard=shard)
+    unique, clusters = made.at("prompts/unique.parquet"), made.at("prompts/clusters.parquet")
+    write_table(unique, "prompt", prompts)
+    made.record("unique_prompts", [*raw, seeds], [unique], seed=0)
+    members = [
+        {"prompt_id": row["prompt_id"], "cluster": row["cluster"], "rank": rank, "distance": 0.5}
+        for rank, part in enumerate(dealt)
+        for row in part
+    ]
+    write_table(clusters, "cluster", members)
+    made.record("cluster_prompts", [unique], [clusters], seed=0)
+
+    sets = [first[0]]
+    for round_, checkpoints in SAMPLED.items():
+        names = {"round": str(round_), "shard": "0"}
+        shard, selected = (made.at(f"rounds/{round_}/{kind}/0.parquet") for kind in ("prompts", "selected"))
+        made.record("round_prompts", [unique, clusters], [shard], names, seed=0)
+        files = {
+            kind: [made.at(f"rounds/{round_}/{kind}/{c}/0-0.parquet") for c in checkpoints]
+            for kind in ("samples", "scores")
+        }
+        for name, sampled, scores in zip(checkpoints, files["samples"], files["scores"], strict=True):
+            of = names | {"checkpoint": name, "block": "0"}
+            made.record("sample_responses", [*made.model(name), shard], [sampled], of, seed=0)
+            made.record("score_responses", [*made.model("judge"), shard, sampled], [scores], of)
+        select_responses.main(
+            shard,
+            files["samples"],
+            files["scores"],
+            selected,
+            seed=[0, round_],
+            selection="best",
+            tie_tolerance=1e-6,
+        )
+        made.record(
+            "select_responses",
+            [shard, *files["samples"], *files["scores"]],
+            [selected],
+            names,
+            seed=[0, round_],
+        )
+        pair = [made.at(f"rounds/{round_}/{name}.parquet") for name in ("dataset", "preferences")]
+        build_dataset.main([selected], *pair, round_=round_)
+        made.record("build_dataset", [selected], pair, {"round": str(round_)}, round_=round_)
+        sets.append(pair[0])
+        made.train("train_round", f"round-{round_}", [*made.model("base"), *sets], [0, "round", round_])

@@ -6,7 +6,7 @@ Paper section 2.2 (prompt synthesis): three to five seed prompts in context, the
 import random
 import re
 
-from alma.ids import hashed_int
+from alma.ids import hashed_int, request_seed
 
 LABEL = "Prompt:"
 DELIMITER = "---"
@@ -55,3 +55,8 @@ def choose_examples(count: int, bounds: tuple[int, int], *key: int | str) -> lis
     generator = random.Random(hashed_int("few-shot", *key))
     wanted = generator.randint(*bounds)
     return generator.sample(range(count), min(wanted, count))
+
+
+def item_seed(seed: int, shard: int, index: int) -> int:
+    """Sampling seed of one synthesis: item `index` of a shard of raw prompts."""
+    return request_seed(seed, "prompts", "base", f"{shard}", index)

@@ -11,15 +11,21 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def why_out(prompt: str, response: dict[str, Any]) -> str | None:
+    """Why a response can never be chosen, in words; None where it may be."""
+    text = normalised(response["response"])
+    if response["finish_reason"] != "stop":
+        return "cut off"
+    if not any(c.isalnum() for c in text):
+        return "empty"
+    if text == normalised(prompt):
+        return "echo of the prompt"
+    return "no score" if response["score"] is None else None
+
+
 def is_eligible(prompt: str, response: dict[str, Any]) -> bool:
     """Whether a response may be chosen: scored, finished, not empty and not the prompt again."""
-    text = normalised(response["response"])
-    return (
-        response["score"] is not None
-        and response["finish_reason"] == "stop"
-        and any(c.isalnum() for c in text)
-        and text != normalised(prompt)
-    )
+    return why_out(prompt, response) is None
 
 
 def distinct_candidates(prompt: str, responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
