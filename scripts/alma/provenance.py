@@ -6,6 +6,7 @@ the input of a job: equal inputs still give equal bytes. They name files by the 
 relative to the working directory, and nothing of the machine.
 """
 
+import contextlib
 import json
 import platform
 import shlex
@@ -39,7 +40,9 @@ PACKAGES = (
     "scipy",
     "scikit-learn",
 )
-# Up to this many bytes a job reads its inputs again and trusts no time stamp: that takes 0.1 s.
+# Up to this many bytes a job reads its inputs again and trusts no time stamp: that takes 0.1 s. Larger
+# files are read once: Snakemake touches all outputs after a job, so the first job to use one reads it
+# and notes the new stamp in a file of its own.
 ALWAYS_HASHED = 64 * 1024**2
 _SHOWN = 20  # damaged inputs that one message tells of
 
@@ -52,6 +55,12 @@ def record_path(artifact: str | Path) -> Path:
     if inside.parts[:1] == ("models",):
         return artifact.parent / "provenance.json"
     return root / "provenance" / f"{inside}.json"
+
+
+def _checked_path(artifact: Path) -> Path:
+    """Where the stamp of a large artifact lies that was found to be as recorded (this machine's alone)."""
+    root = Path(*artifact.parts[:2])
+    return root / "provenance" / ".checked" / f"{artifact.relative_to(root)}.json"
 
 
 def load_record(path: Path) -> dict[str, Any] | None:
@@ -99,38 +108,63 @@ def _stamp_fits(path: Path, known: dict[str, Any]) -> bool:
     return all(known.get(key) == value for key, value in _stamp(path).items())
 
 
+def _identity(path: Path, sha256: str) -> dict[str, Any]:
+    """What changes with every write to a file, even where its mtime is put back."""
+    stat = path.stat()
+    return _stamp(path) | {"ctime_ns": stat.st_ctime_ns, "inode": stat.st_ino, "sha256": sha256}
+
+
+def _was_checked(path: Path, note: Path | None, sha256: str) -> bool:
+    """Whether a file was read and found to hold these bytes, and was not written to since."""
+    try:
+        return note is not None and json.loads(note.read_bytes()) == _identity(path, sha256)
+    except (OSError, ValueError):
+        return False
+
+
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file; taken from its record while size and mtime are as recorded."""
+    """SHA-256 of a file; taken from its record while its stamp is as it was recorded or checked."""
     path = Path(path)
     try:
         known = (read_record(path) or {"outputs": {}})["outputs"][path.name]
-        if _stamp_fits(path, known):
+        if _stamp_fits(path, known) or _was_checked(path, _checked_path(path), known["sha256"]):
             return known["sha256"]
     except (OSError, KeyError, InputError):
         pass  # no record (a file of the user's): hash the bytes
     return sha256_of(path)
 
 
-def fault_of(path: Path, known: dict[str, Any], always_hashed: float = ALWAYS_HASHED) -> str | None:
+def fault_of(
+    path: Path,
+    known: dict[str, Any],
+    always_hashed: float = ALWAYS_HASHED,
+    note: Path | None = None,
+) -> str | None:
     """What is wrong with a file, in words; None where it holds the bytes that were recorded.
 
     Args:
         path: the file. known: what its record says of it (size in bytes, mtime_ns, sha256).
-        always_hashed: up to this size its bytes are read; above it they are read only where size
-            or mtime differ from the record. A copy or a touched file is no fault.
+        always_hashed: up to this size its bytes are read; above it they are read only where its stamp
+            is neither the record's nor that of `note`. A copy or a touched file is no fault.
+        note: where the stamp of a large file that was read and found sound is kept.
     """
     try:
-        stamp = _stamp(path)
-        if stamp["size"] > always_hashed and _stamp_fits(path, known):
+        size = path.stat().st_size
+        large = size > always_hashed
+        if large and (_stamp_fits(path, known) or _was_checked(path, note, known["sha256"])):
             return None
+        identity = _identity(path, known["sha256"])
         found = sha256_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return "it is missing"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
     if found == known["sha256"]:
+        if large and note is not None:
+            with contextlib.suppress(OSError):  # results that may only be read
+                write_json(note, identity)
         return None
-    size, expected = stamp["size"], known["size"]
+    expected = known["size"]
     change = "has other bytes" if size == expected else "is cut short" if size < expected else "has grown"
     return (
         f"it {change} since it was made\n"
@@ -181,7 +215,7 @@ def check_inputs(paths: Iterable[str], home: Path = Path()) -> dict[str, str]:
             if (home / path).is_file():
                 hashes[path] = sha256_of(home / path)
             continue
-        fault = fault_of(home / path, known)
+        fault = fault_of(home / path, known, ALWAYS_HASHED, home / _checked_path(Path(path)))
         if fault is None:
             hashes[path] = known["sha256"]
         else:

@@ -15,9 +15,8 @@ Facts = dict[str, Any]
 def _records_of(run: Path) -> list[Path]:
     """Paths of all records of a run."""
     found = [*(run / "provenance").rglob("*.json"), *(run / "models").glob("*/provenance.json")]
-    return sorted(
-        (path for path in found if not path.name.startswith(".")), key=lambda p: natural_key(str(p))
-    )
+    shown = [path for path in found if not any(p.startswith(".") for p in path.relative_to(run).parts)]
+    return sorted(shown, key=lambda path: natural_key(str(path)))
 
 
 def _covered(record: Path, run: Path) -> tuple[str, str]:
