@@ -13,14 +13,15 @@ that closes each assistant turn; a pad token that is another token. No pickle is
 that comes with a model is run.
 """
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from alma.checkpoints import as_ids, choose_pad_token, save_checkpoint, special_tokens
 from alma.errors import InputError
+from alma.json_text import parse_json
 from alma.model_packages import extract_gguf, find_package
+from alma.seed_formats import shorten
 
 PLAIN_TEMPLATE = Path(__file__).resolve().parent.parent / "templates" / "plain.jinja"
 HUB_FILES = ("*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja", "vocab*", "merges*")
@@ -31,20 +32,30 @@ _QUESTION, _ANSWER = "What is 2 + 2?", "It is 4, I think."
 # where the model is
 
 
-def check_folder(folder: Path, source: str) -> None:
-    """Check that a folder holds a whole, unquantised model in safetensors.
+def _read_json(path: Path, source: str) -> dict[str, Any]:
+    """The object in a JSON file of a model; empty where there is no such file."""
+    if not path.exists():
+        return {}
+    try:
+        values = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"base_model: {source}/{path.name} is broken: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"base_model: {source}/{path.name}: found no object, expected {{...}}")
+    return values
+
+
+def check_weights(folder: Path, source: str) -> None:
+    """Check that the weights of a folder are safetensors files, and whole, from their headers alone.
 
     Raises:
-        InputError: it does not; the message says what is missing.
+        InputError: they are not.
     """
-    names = sorted(path.name for path in folder.iterdir())
-    if "config.json" not in names:
-        adapter = " It holds a LoRA adapter: merge it into its base model first." * (
-            "adapter_config.json" in names
-        )
-        raise InputError(f"base_model: {source} has no config.json; expected a model.{adapter}")
-    if not any(name.endswith(".safetensors") for name in names):
-        pickles = [name for name in names if name.endswith(PICKLES)]
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(path for path in folder.iterdir() if path.name.endswith(".safetensors"))
+    if not files:
+        pickles = sorted(path.name for path in folder.iterdir() if path.name.endswith(PICKLES))
         if pickles:
             raise InputError(
                 f"base_model: {source} has its weights in {pickles[0]} and in no .safetensors file.\n"
@@ -52,11 +63,52 @@ def check_folder(folder: Path, source: str) -> None:
                 f"Convert it: load it with transformers where you trust it, then save_pretrained."
             )
         raise InputError(f"base_model: {source} has no .safetensors file; expected weights")
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"base_model: {source}/config.json is broken: {error}") from error
-    if isinstance(config, dict) and config.get("quantization_config"):
+    for path in files:
+        try:
+            with path.open("rb") as handle:
+                pickle = handle.read(2).startswith((b"\x80", b"PK"))
+            with safe_open(path, framework="numpy"):
+                pass
+        except (OSError, SafetensorError) as error:
+            kind = " It is a pickle, which can run any code when it is read." * pickle
+            raise InputError(
+                f"base_model: {source}/{path.name} is no whole safetensors file ({error}).{kind}"
+            ) from error
+    shards = _read_json(folder / "model.safetensors.index.json", source).get("weight_map", {})
+    known = [path.name for path in files]
+    for name in shards.values() if isinstance(shards, dict) else [shards]:
+        if name not in known:
+            raise InputError(
+                f"base_model: {source}/model.safetensors.index.json: found the file {name!r}, expected "
+                f"one of {', '.join(known)}"
+            )
+
+
+def check_folder(folder: Path, source: str) -> None:
+    """Check that a folder holds a whole, unquantised model in safetensors that needs no code of its own.
+
+    Only small files and the headers of the weights are read.
+
+    Raises:
+        InputError: it does not; the message says what is missing.
+    """
+    if not (folder / "config.json").exists():
+        adapter = (
+            " It holds a LoRA adapter: merge it into its base model first."
+            * (folder / "adapter_config.json").exists()
+        )
+        raise InputError(f"base_model: {source} has no config.json; expected a model.{adapter}")
+    check_weights(folder, source)
+    for name in ("config.json", "tokenizer_config.json"):
+        code = _read_json(folder / name, source).get("auto_map")
+        if code:
+            raise InputError(
+                f"base_model: {source}/{name} asks for code that comes with the model (auto_map: "
+                f"{shorten(code)}), which is never run (there is no trust_remote_code).\n"
+                f"  Where transformers knows this kind of model by itself, copy the model to a folder, "
+                f"remove auto_map and give that folder."
+            )
+    if _read_json(folder / "config.json", source).get("quantization_config"):
         raise InputError(
             f"base_model: {source} is quantised (quantization_config in config.json), so it cannot be "
             f"trained; expected float32, bfloat16 or float16 weights, or a .gguf file."

@@ -28,6 +28,7 @@ from typing import Any
 from alma.checks import validate_checks
 from alma.errors import fail_with
 from alma.ids import content_id, hashed_int
+from alma.json_text import parse_json
 from alma.seed_formats import NOTHING, Row, problem, read_rows
 from alma.tables import assistant, user, user_text, write_table
 
@@ -40,6 +41,9 @@ PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
 SPECIAL_TOKEN = re.compile(
     r"<\|[A-Za-z0-9_]+\|>|</?s>|<(?:bos|eos|pad|unk|mask)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
 )
+
+# More than any context holds: such a text would only be tokenized for long, then left out.
+MAX_TEXT = 1_000_000
 
 Problems = list[str]
 Messages = list[dict[str, str]]
@@ -54,6 +58,8 @@ def text_fault(value: Any) -> str | None:
         return "text"
     if not value.strip():
         return "text that is not blank"
+    if len(value) > MAX_TEXT:
+        return f"text of at most {MAX_TEXT:,} characters"
     if "\0" in value:
         return "text without NUL characters"
     if any("\ud800" <= char <= "\udfff" for char in value):
@@ -95,7 +101,7 @@ def take_score(row: Row, scale: list[float], problems: Problems) -> float | None
     if not low <= number <= high:  # false for NaN
         problems.append(problem(where, "score", value, expected))
         return None
-    return (number - low) * 10 / (high - low)
+    return min((number - low) * 10 / (high - low), 10.0)  # rounding may end a hair above
 
 
 def check_messages(value: Any) -> str | None:
@@ -141,8 +147,8 @@ def _loads(value: Any) -> Any:
     """Parsed JSON where a cell holds a list as text (CSV, some Parquet files), else the value."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value)
+        except ValueError:
             return value
     return value
 

@@ -57,9 +57,12 @@ def _strange(config: Any) -> list[str]:
     """
     found: list[str] = []
     waiting: list[tuple[tuple[str, ...], Any]] = [((), config)]
-    for seen, (path, value) in enumerate(iter(lambda: waiting.pop() if waiting else None, None)):
+    seen = 0
+    while waiting:
+        path, value = waiting.pop()
         where = ".".join(path) or "config"
-        if seen == _MAX_VALUES or len(path) > _MAX_DEPTH:
+        seen += 1
+        if seen > _MAX_VALUES or len(path) > _MAX_DEPTH:
             limits = f"at most {_MAX_VALUES:,} values and {_MAX_DEPTH} levels"
             return [f"{where}: found a config that goes on and on, expected {limits} (YAML aliases?)"]
         if isinstance(value, dict):
@@ -103,7 +106,8 @@ def _describe(error: Any) -> list[str]:
         known = sorted(error.schema.get("properties", {}))
         prefix = f"{path}." if path else ""
         unknown = sorted(set(map(str, error.instance)) - set(known))
-        return [f"{prefix}{shorten(key)[1:-1]}: unknown key; known here: {', '.join(known)}" for key in unknown]
+        here = f"unknown key; known here: {', '.join(known)}"
+        return [f"{prefix}{shorten(key)[1:-1]}: {here}" for key in unknown]
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
         return [f"{path + '.' if path else ''}{key}: missing" for key in missing]

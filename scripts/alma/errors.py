@@ -9,10 +9,15 @@ class InputError(Exception):
     """
 
 
+def _visible(text: str) -> str:
+    """Text whose control characters (escape codes, changes of direction) are written out."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
 def fail_with(problems: list[str], heading: str, limit: int = 50) -> None:
     """Raise one `InputError` that lists every problem; do nothing if there is none."""
     if not problems:
         return
-    shown = "\n".join(f"  {problem}" for problem in problems[:limit])
+    shown = "\n".join(f"  {_visible(problem)}" for problem in problems[:limit])
     more = f"\n  ... and {len(problems) - limit} more" if len(problems) > limit else ""
     raise InputError(f"{heading}\n{shown}{more}")

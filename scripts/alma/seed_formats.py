@@ -7,16 +7,19 @@ null are left out. Faults go to a list of problems, so that a user sees all of t
 
 import csv
 import io
-import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
+from alma.json_text import parse_json
 
 Row = tuple[str, dict[str, Any]]
 
 # Seeds are a few thousand rows; a file beyond this is a mistake, or made to exhaust the memory.
-MAX_BYTES = 2 * 1024**3
+MAX_BYTES = 256 * 1024**2
+MAX_ROWS = 2_000_000
+_BATCH_BYTES = 64 * 1024**2
 EXTENSIONS = (".jsonl", ".json", ".csv", ".parquet")
 _MAX_BAD_LINES = 5
 
@@ -25,7 +28,10 @@ def shorten(value: Any, limit: int = 60) -> str:
     """How a message shows a value: its repr, cut after `limit` characters."""
     if isinstance(value, str):
         value = value[: limit + 1]  # no need to escape a long text for its first words
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; too many levels
+        text = f"a value of type {type(value).__name__} that is too large to show"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -70,14 +76,6 @@ def _lines(source: str, raw: bytes, problems: list[str]) -> list[tuple[int, str]
     return good
 
 
-def _parse_json(text: str) -> Any:
-    """`json.loads` whose every failure is a ValueError."""
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("too many nested brackets") from error
-
-
 def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
@@ -89,7 +87,7 @@ def _read_jsonl(source: str, raw: bytes, problems: list[str]) -> list[Row]:
             continue
         where = f"{source}: line {number}"
         try:
-            values = _parse_json(line)
+            values = parse_json(line)
         except ValueError as error:
             problems.append(f"{where}: found {shorten(line)}, expected a JSON object ({error})")
             continue
@@ -106,7 +104,7 @@ def _read_json(source: str, raw: bytes, problems: list[str]) -> list[Row]:
     if lines is None or len(problems) > before:
         return []
     try:
-        values = _parse_json("\n".join(text for _, text in lines))
+        values = parse_json("\n".join(text for _, text in lines))
     except ValueError as error:
         hint = " (one object a line is JSON Lines: name the file .jsonl)" * ("Extra data" in str(error))
         problems.append(f"{source}: broken JSON: {error}; expected a list of objects{hint}")
@@ -124,6 +122,14 @@ def _read_json(source: str, raw: bytes, problems: list[str]) -> list[Row]:
     return rows
 
 
+def _repeated(source: str, names: list[str], problems: list[str]) -> bool:
+    """Whether a column stands twice; if so, a problem."""
+    name = next((name for name, count in Counter(names).items() if count > 1), None)
+    if name is not None:
+        problems.append(f"{source}: found the column {shorten(name)} twice, expected it once")
+    return name is not None
+
+
 def _read_csv(source: str, raw: bytes, problems: list[str]) -> list[Row]:
     before = len(problems)
     lines = _lines(source, raw, problems)
@@ -134,9 +140,7 @@ def _read_csv(source: str, raw: bytes, problems: list[str]) -> list[Row]:
     try:
         reader = csv.reader(io.StringIO("\n".join(text for _, text in lines), newline=""), strict=True)
         header = next(reader, [])
-        repeated = sorted({name for name in header if header.count(name) > 1})
-        if repeated:
-            problems.append(f"{source}: found the column {repeated[0]!r} twice, expected it once")
+        if _repeated(source, header, problems):
             return []
         number = 0
         for cells in reader:
@@ -158,34 +162,81 @@ def _read_csv(source: str, raw: bytes, problems: list[str]) -> list[Row]:
     return rows
 
 
+def _mib(size: int) -> str:
+    """A number of bytes, and how many are allowed."""
+    limit = f"expected at most {MAX_BYTES / 1024**2:g} MiB"
+    return f"found {size / 1024**2:,.1f} MiB, {limit}"
+
+
+def _batch_rows(source: str, batch: Any, first: int, problems: list[str]) -> list[Row]:
+    """Rows of a record batch from number `first` on; a value that Python cannot hold is a problem."""
+    places = [f"{source}: row {number}" for number in range(first, first + batch.num_rows)]
+    try:
+        return list(zip(places, map(_without_nulls, batch.to_pylist()), strict=True))
+    except Exception:  # bytes that are no UTF-8, dates beyond the year 9999, and more
+        rows: list[Row] = []
+        for i, where in enumerate(places):
+            values: dict[str, Any] = {}
+            for name in batch.schema.names:
+                column = batch.column(name)
+                try:
+                    values[name] = column[i].as_py()
+                except Exception as error:
+                    found = _Plain(f"a value of type {column.type} that cannot be read ({error})")
+                    problems.append(problem(where, name, found, "UTF-8 text or a number"))
+                    break
+            else:
+                rows.append((where, _without_nulls(values)))
+        return rows
+
+
 def _read_parquet(
     source: str, path: Path, columns: set[str], problems: list[str]
 ) -> tuple[list[Row], list[str]]:
-    """Rows of a Parquet file, of the columns asked for, and the names of all its columns."""
-    import pyarrow as pa
+    """Rows of a Parquet file, of the columns asked for, and the names of all its columns.
+
+    A value that repeats is stored once, so a file of a kilobyte can hold gigabytes. What the metadata
+    tells is checked before anything is read; the rest is read in batches that cannot grow large.
+    """
     import pyarrow.parquet as pq
 
-    too_large = f"expected at most {MAX_BYTES / 1024**3:g} GiB decompressed"
     try:
         with pq.ParquetFile(path) as file:
-            groups = range(file.metadata.num_row_groups)
-            size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
-            if size > MAX_BYTES:
-                problems.append(f"{source}: found {size / 1024**3:.1f} GiB, {too_large}")
+            names, groups = file.schema_arrow.names, file.metadata.num_row_groups
+            if _repeated(source, names, problems):
                 return [], []
-            names = file.schema_arrow.names
+            chunks = [
+                [group.column(i) for i in range(group.num_columns)]
+                for group in map(file.metadata.row_group, range(groups))
+            ]
+            used = [[c for c in group if c.path_in_schema.split(".")[0] in columns] for group in chunks]
+            sizes = [sum(chunk.total_uncompressed_size for chunk in group) for group in used]
+            if sum(sizes) > MAX_BYTES:
+                problems.append(f"{source}: {_mib(sum(sizes))} decompressed")
+                return [], []
+            # Values and not rows: one row can hold a list of any length.
+            values = sum(max((chunk.num_values for chunk in group), default=0) for group in used)
+            if max(values, file.metadata.num_rows) > MAX_ROWS:
+                found = max(values, file.metadata.num_rows)
+                problems.append(
+                    f"{source}: found {found:,} values in a column, expected at most {MAX_ROWS:,}"
+                )
+                return [], []
+            # No value is larger than the column chunk that holds it.
+            size = min(256, max(1, _BATCH_BYTES // max([*sizes, 1])))
             rows: list[Row] = []
-            read = 0
-            # In small batches: repeated values are stored once, so the size above can be exceeded.
-            for batch in file.iter_batches(256, columns=[n for n in names if n in columns]):
+            number, read = 1, 0
+            for batch in file.iter_batches(size, columns=[n for n in names if n in columns]):
                 read += batch.nbytes
                 if read > MAX_BYTES:
-                    problems.append(f"{source}: found more, {too_large}")
+                    problems.append(
+                        f"{source}: {_mib(read).replace('found', 'found more than')} decompressed"
+                    )
                     return [], []
-                for values in batch.to_pylist():
-                    rows.append((f"{source}: row {len(rows) + 1}", _without_nulls(values)))
+                rows += _batch_rows(source, batch, number, problems)
+                number += batch.num_rows
             return rows, names
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except Exception as error:  # pyarrow raises what the bytes lead it to
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         problems.append(f"{source}: not a readable Parquet file ({first})")
         return [], []
@@ -229,6 +280,29 @@ def _read_hub(source: str, columns: set[str], problems: list[str]) -> tuple[list
     return rows, names
 
 
+def _read_file(
+    source: str, path: Path, columns: set[str], problems: list[str]
+) -> tuple[list[Row], list[str]]:
+    """Rows of a file of one of `EXTENSIONS`, and the names of its columns where the format keeps them."""
+    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
+    try:
+        if not path.is_file():
+            problems.append(f"{source}: no such file (looked in {Path.cwd()})")
+        elif path.stat().st_size > MAX_BYTES:
+            problems.append(f"{source}: {_mib(path.stat().st_size)}")
+        elif path.suffix.lower() == ".parquet":
+            return _read_parquet(source, path, columns, problems)
+        else:
+            raw = path.read_bytes()
+            lines = raw.count(b"\n")
+            if lines <= MAX_ROWS:
+                return readers[path.suffix.lower()](source, raw, problems), []
+            problems.append(f"{source}: found {lines:,} lines, expected at most {MAX_ROWS:,}")
+    except OSError as error:
+        problems.append(f"{source}: cannot be read: {error.strerror}")
+    return [], []
+
+
 def read_rows(source: str, columns: set[str], problems: list[str]) -> list[Row]:
     """Read every row of a source; columns that the table has no use for are noted and left out.
 
@@ -250,19 +324,8 @@ def read_rows(source: str, columns: set[str], problems: list[str]) -> list[Row]:
     elif extension not in EXTENSIONS:
         wanted = ", ".join(EXTENSIONS)
         problems.append(f"{source}: found the extension {extension!r}, expected one of {wanted}")
-    elif not path.is_file():
-        problems.append(f"{source}: no such file (looked in {Path.cwd()})")
-    elif path.stat().st_size > MAX_BYTES:
-        size, limit = path.stat().st_size / 1024**3, MAX_BYTES / 1024**3
-        problems.append(f"{source}: found {size:.1f} GiB, expected at most {limit:g} GiB")
-    elif extension == ".parquet":
-        found, names = _read_parquet(source, path, columns, problems)
     else:
-        readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
-        try:
-            found = readers[extension](source, path.read_bytes(), problems)
-        except OSError as error:
-            problems.append(f"{source}: cannot be read: {error.strerror}")
+        found, names = _read_file(source, path, columns, problems)
     if not found and len(problems) == before:
         problems.append(f"{source}: found no rows, expected at least one")
     names = names or list(dict.fromkeys(name for _, values in found for name in values))

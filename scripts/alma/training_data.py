@@ -7,7 +7,7 @@ the completion, and the last token of the loss ends the sequence.
 
 from typing import Any
 
-from alma.chat import prompt_ids
+from alma.chat import prompt_ids, render, token_ids
 from alma.errors import InputError
 
 IGNORED = -100  # label of a token that is not in the loss (torch's cross entropy skips it)
@@ -36,8 +36,8 @@ def completion_ids(
             model would be trained on other contexts than those that it meets in sampling.
     """
     before = prompt_ids(tokenizer, prompt)
-    start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-    text = tokenizer.apply_chat_template([*prompt, *completion], tokenize=False)
+    start = render(tokenizer, prompt, add_generation_prompt=True)
+    text = render(tokenizer, [*prompt, *completion], add_generation_prompt=False)
     if not text.startswith(start):
         pairs = enumerate(zip(start, text, strict=False))
         same = next((i for i, (a, b) in pairs if a != b), min(len(start), len(text)))
@@ -47,13 +47,11 @@ def completion_ids(
             f"{text[same : same + 60]!r}.\n"
             f"  Use a template that writes an assistant turn as its generation prompt, then the answer."
         )
-    after = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if after[: len(before)] == before:
-        after = after[len(before) :]
-    else:
-        # The prompt's last token and the answer's first characters merge (two line breaks, say).
-        # Sampling starts from the prompt's own ids, so the answer is tokenized by itself.
-        after = tokenizer(text[len(start) :], add_special_tokens=False)["input_ids"]
+    after = token_ids(tokenizer, text)
+    # The prompt's last token and the answer's first characters can merge (two line breaks, say).
+    # Sampling starts from the prompt's own ids, so the answer is then tokenized by itself.
+    apart = after[: len(before)] == before
+    after = after[len(before) :] if apart else token_ids(tokenizer, text[len(start) :])
     ends = [i for i, token in enumerate(after) if token in stop_ids]
     after = after[: ends[-1] + 1] if ends else [*after, stop_ids[0]]
     return before, after
