@@ -24,6 +24,7 @@ wildcard_constraints:
     block=r"\d+",
     index=r"\d+",
     benchmark=r"[A-Za-z0-9_]+",
+    table=r"[A-Za-z0-9_-]+",
 
 
 include: "rules/seeds.smk"
@@ -37,6 +38,7 @@ include: "rules/selection.smk"
 include: "rules/rounds.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/ablations.smk"
 
 
 localrules:
@@ -45,6 +47,7 @@ localrules:
     judge,
     evaluate,
     variants,
+    ablations,
 
 
 rule all:

@@ -12,7 +12,7 @@ SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from alma.codehash import code_hash
-from alma.config import check_config, data_sources, is_local, parents, run_configs
+from alma.config import check_config, data_sources, is_local, parents, run_configs, tables
 from alma.cutoff import install as install_cutoff
 from alma.errors import InputError
 from alma.sharding import block_samples, ceil_div, shard_range
@@ -22,6 +22,7 @@ try:
     check_config(config)
     RUNS = run_configs(config)  # {name of the run: its whole config}
     PARENTS = parents(config)  # {name of a variant: the run that it inherits from}
+    TABLES = tables(config)  # {ablation table: its variants}
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
@@ -67,17 +68,21 @@ def own(files):
     Weights count by their SHA256SUMS, not by their time stamp: they are too large to hash at each job.
     """
 
+    def source(path):
+        path = SHARING.source(path)
+        return ancient(path) if path.endswith("/model.safetensors") else path
+
     def found(w):
-        paths = [SHARING.source(path) for path in files(w)]
-        return [ancient(path) if path.endswith("/model.safetensors") else path for path in paths]
+        paths = files(w)
+        return source(paths) if isinstance(paths, str) else [source(path) for path in paths]
 
     found.logical = files
     return found
 
 
-def at(*patterns):
-    """Input function: paths of artifacts in the job's run; they may hold wildcards."""
-    return own(lambda w: [f"results/{w.run}/{pattern.format(**dict(w.items()))}" for pattern in patterns])
+def at(pattern):
+    """Input function: path of an artifact in the job's run; it may hold wildcards."""
+    return own(lambda w: f"results/{w.run}/{pattern.format(**dict(w.items()))}")
 
 
 def model_files(run, checkpoint):
@@ -198,6 +203,11 @@ def distillation_files(run, kind):
         return [f"results/{run}/rounds/2/prompts/{s}.parquet" for s in wanted]
     names = sampled_checkpoints(run, 2)
     return [f"results/{run}/rounds/2/samples/{name}/{s}-0.parquet" for s in wanted for name in names]
+
+
+def few_shot_judge(w):
+    """Rated examples in the context of the judge that scores the rounds: only the base model needs them."""
+    return cfg(w, "judge", "examples") if cfg(w, "judge", "checkpoint") == "base" else 0
 
 
 def dataset_sources(run, round_):

@@ -38,9 +38,10 @@ rule sample_evaluation:
         "../scripts/sample_evaluation.py"
 
 
+# One judge scores all runs of a config, so that a variant's figures compare with the main run's.
 rule score_evaluation:
     input:
-        model=model("judge"),
+        model=own(lambda w: model_files(RUN, "judge")),
         prompts=at("seeds/eval.parquet"),
         responses=at("evaluation/responses/{checkpoint}/{benchmark}.parquet"),
     output:

@@ -362,7 +362,7 @@ localrules:
 # Snakemake's own report needs Snakemake's records of the jobs, which lie in the working directory.
 rule render_report:
     input:
-        contents=at(*REPORT),
+        contents=own(lambda w: [f"results/{w.run}/{name}" for name in REPORT]),
     output:
         html="results/{run}/report.html",
     log:

@@ -3,9 +3,10 @@
 
 rule score_responses:
     input:
-        model=model("judge"),
+        model=own(lambda w: model_files(w.run, cfg(w, "judge", "checkpoint"))),
         prompts=at("rounds/{round}/prompts/{shard}.parquet"),
         responses=at("rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet"),
+        seeds=own(lambda w: [f"results/{w.run}/seeds/judge.parquet"] if few_shot_judge(w) else []),
     output:
         scores="results/{run}/rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet",
     log:
@@ -23,7 +24,10 @@ rule score_responses:
         spec=lambda w: spec(
             "score_responses",
             threads=cfg(w, "engine", "threads"),
+            seed=cfg(w, "seed"),
             engine=engine(w),
+            examples=few_shot_judge(w),
+            score=cfg(w, "judge", "score"),
             min_mass=cfg(w, "judge", "min_mass"),
             max_unreadable=cfg(w, "judge", "max_unreadable"),
         ),

@@ -1,14 +1,16 @@
 """Score the responses of one samples file with the judge.
 
 Reads:
-    models/judge/: the judge.
+    models/{judge.checkpoint}/: the judge.
     rounds/{round}/prompts/{shard}.parquet: prompt_id, prompt.
     rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet: prompt_id, response_id, response.
+    seeds/judge.parquet: rated rows, for the few-shot judge.
 Writes:
     rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet: response_id, prompt_id,
     score (float64 0-10 or null), mass (float64), p (eleven float64), a row a response.
 Params:
-    engine, min_mass, max_unreadable.
+    seed, engine, examples (rated examples in context), score (expected or integer), min_mass,
+    max_unreadable.
 """
 
 from pathlib import Path
@@ -19,26 +21,33 @@ def main(
     model: str | Path,
     prompts: str | Path,
     responses: str | Path,
+    seeds: str | Path | None,
     scores: str | Path,
     *,
+    seed: int,
     engine: dict[str, Any],
+    examples: int,
+    score: str,
     min_mass: float,
     max_unreadable: float,
 ) -> None:
     """Score every response; prompts and responses are joined by id."""
     from alma.engine import open_engine
-    from alma.judging import score_pairs
+    from alma.judging import few_shot_examples, score_pairs
     from alma.tables import read_table, write_table
 
     texts = {row["prompt_id"]: row["prompt"] for row in read_table(prompts, "round_prompt")}
     rows = read_table(responses, "response")
     results: list[dict[str, Any]] = []
+    rated = read_table(seeds, "judge") if seeds else []
     if rows:
         results = score_pairs(
             open_engine(model, engine),
             [(texts[row["prompt_id"]], row["response"]) for row in rows],
             min_mass=min_mass,
             max_unreadable=max_unreadable,
+            examples=few_shot_examples(rated, examples, seed),
+            score=score,
         )
     ids = ("response_id", "prompt_id")
     write_table(
@@ -56,6 +65,7 @@ if "snakemake" in globals():
             Path(snakemake.input.model[0]).parent,
             snakemake.input.prompts,
             snakemake.input.responses,
+            snakemake.input.get("seeds"),
             snakemake.output.scores,
             **config,
         )

@@ -488,7 +488,6 @@ def cluster(tmp_path: Path, paths: list[str], **changes) -> list[dict]:
         "iterations": 10,
         "diversify": True,
         "rounds": 2,
-        "prompts_per_round": 3,
     }
     cluster_prompts.main(paths, tmp_path / "clusters.parquet", **(values | changes))
     return read_table(tmp_path / "clusters.parquet", "cluster")
@@ -534,7 +533,7 @@ def test_clusters_do_not_depend_on_the_shards_and_repeat(tmp_path) -> None:
     wanted = (tmp_path / "clusters.parquet").read_bytes()
     assert cluster(tmp_path, embeddings_of(tmp_path, vectors, 3)[::-1]) == rows
     assert (tmp_path / "clusters.parquet").read_bytes() == wanted
-    assert cluster(tmp_path, embeddings_of(tmp_path, vectors), rounds=1, prompts_per_round=1) == rows
+    assert cluster(tmp_path, embeddings_of(tmp_path, vectors)) == rows
     assert [row["prompt_id"] for row in rows] == sorted(row["prompt_id"] for row in rows)
     for number, size in Counter(row["cluster"] for row in rows).items():
         assert sorted(row["rank"] for row in rows if row["cluster"] == number) == list(range(size))
@@ -547,15 +546,6 @@ def test_fewer_prompts_than_clusters_are_refused(tmp_path) -> None:
     with pytest.raises(InputError, match=r"only 0 prompts"):
         cluster(tmp_path, embeddings_of(tmp_path, np.empty((0, 8), np.float32)))
     assert not (tmp_path / "clusters.parquet").exists()
-
-
-def test_a_round_that_would_run_dry_is_refused_before_sampling(tmp_path) -> None:
-    paths = embeddings_of(tmp_path, blobs(11, 5))  # sizes 3, 2, 2, 2, 2
-    assert len(cluster(tmp_path, paths, rounds=2, prompts_per_round=5, clusters=5, diversify=False)) == 11
-    with pytest.raises(InputError, match=r"round 4 needs 2 clusters.*only 1 of 5.*11 prompts"):
-        cluster(tmp_path, paths, rounds=3, prompts_per_round=2, diversify=False)
-    with pytest.raises(InputError, match=r"round 2 needs 6 .*only 5 of 5[^\n]*\n.*raise prompts\.clusters"):
-        cluster(tmp_path, paths, rounds=1, prompts_per_round=6)
 
 
 def test_without_diversification_groups_are_equal_and_ignore_the_vectors(tmp_path) -> None:
@@ -616,7 +606,7 @@ def clustered(tmp_path) -> Path:
     write_table(tmp_path / "unique.parquet", "prompt", rows)
     path = str(tmp_path / "embeddings.parquet")
     write_embeddings(path, [row["prompt_id"] for row in rows], blobs(60, 5))
-    cluster(tmp_path, [path], clusters=12, diversify=False, prompts_per_round=12, rounds=5)
+    cluster(tmp_path, [path], clusters=12, diversify=False)
     return tmp_path
 
 

@@ -152,6 +152,12 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
         if not isinstance(variant.get("inherits", ""), str):
             parent = shorten(variant["inherits"])
             found.append(f"runs.{name}.inherits: found {parent}, expected the name of a run")
+        named = variant.get("table", [])
+        for table in named if isinstance(named, list) else [named]:
+            if not isinstance(table, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", table):
+                found.append(
+                    f"runs.{name}.table: found {shorten(table)}, expected a name of letters, digits, - and _"
+                )
         for key in sorted({"run", "runs"} & set(variant)):
             found.append(f"runs.{name}.{key}: a variant cannot hold this key; it is the run {name}")
     few, most = config["prompts"]["examples"]
@@ -284,6 +290,16 @@ def parents(config: dict[str, Any]) -> dict[str, str]:
     return {name: values.get("inherits", config["run"]) for name, values in config["runs"].items()}
 
 
+def tables(config: dict[str, Any]) -> dict[str, list[str]]:
+    """Variants by the ablation tables that they are rows of (`table`: one name or several)."""
+    found: dict[str, list[str]] = {}
+    for name, values in config["runs"].items():
+        named = values.get("table", [])
+        for table in [named] if isinstance(named, str) else named:
+            found.setdefault(table, []).append(name)
+    return found
+
+
 def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Config of the main run and of every variant in `runs`, by name; each is checked."""
     main = {key: value for key, value in config.items() if key != "runs"}
@@ -300,7 +316,7 @@ def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             parent = inherits[parent]
         variant = main
         for link in reversed(chain):
-            override = {k: v for k, v in config["runs"][link].items() if k != "inherits"}
+            override = {k: v for k, v in config["runs"][link].items() if k not in ("inherits", "table")}
             variant = merge(variant, override)
         variant["run"] = name
         check_config(variant, f"config, runs.{name}")

@@ -13,6 +13,7 @@ from typing import Any
 from alma.chat import prompt_ids
 from alma.errors import InputError
 from alma.ids import hashed_int
+from alma.measures import integer_rating
 
 PREFILL = "Rating: [["
 RUBRIC = (
@@ -110,6 +111,7 @@ def score_pairs(
     min_mass: float,
     max_unreadable: float = 1.0,
     examples: list[dict[str, Any]] | None = None,
+    score: str = "expected",
     what: str = "scoring",
 ) -> list[dict[str, Any]]:
     """Score (prompt, response) pairs with the engine's judge.
@@ -120,6 +122,7 @@ def score_pairs(
         min_mass: less probability on the eleven ratings than this means no score.
         max_unreadable: share of pairs that may end without a score.
         examples: rated rows for the few-shot judge.
+        score: "expected" (real-valued) or "integer" (the likeliest rating).
         what: name in the progress line.
 
     Returns:
@@ -136,9 +139,10 @@ def score_pairs(
     order = sorted(range(len(pairs)), key=lambda i: prompts[i])  # shared prefixes side by side
     steps = engine.rating_logprobs([prompts[i] for i in order], ratings, what)
     rows: list[dict[str, Any]] = [{}] * len(pairs)
+    read = {"expected": expected_rating, "integer": integer_rating}[score]
     for i, step in zip(order, steps, strict=True):
         p, mass = rating_probabilities(*step)
-        rows[i] = {"score": expected_rating(p) if mass >= min_mass else None, "mass": mass, "p": p}
+        rows[i] = {"score": float(read(p)) if mass >= min_mass else None, "mass": mass, "p": p}
     unreadable = sum(row["score"] is None for row in rows)
     masses = [row["mass"] for row in rows]
     if masses:

@@ -1,0 +1,44 @@
+# Tables that compare the variants of a config (`runs`) with its main run, one for each name in `table`.
+
+
+def compared_runs(table):
+    """Main run first, then the variants that the table is about."""
+    return [RUN, *TABLES[table]]
+
+
+rule compare_runs:
+    input:
+        summaries=own(lambda w: [f"results/{r}/evaluation/summary.csv" for r in compared_runs(w.table)]),
+        judges=own(lambda w: [f"results/{r}/evaluation/judge.csv" for r in compared_runs(w.table)]),
+    output:
+        table="results/{run}/tables/ablations/{table}.csv",
+    log:
+        "results/{run}/logs/compare_runs/{table}.log",
+    benchmark:
+        "results/{run}/benchmarks/compare_runs/{table}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=lambda w: spec(
+            "compare_runs",
+            runs=[compared_config(r) for r in compared_runs(w.table)],
+        ),
+    message:
+        "Comparing runs: {wildcards.table}"
+    script:
+        "../scripts/compare_runs.py"
+
+
+def compared_config(run):
+    """What the table says of a run: its variant's keys, and the judge that chose its responses."""
+    changes = {k: v for k, v in config["runs"].get(run, {}).items() if k != "table"}
+    return {"run": run, "changes": changes, "judge": [cfg(run, "judge", "checkpoint"), cfg(run, "judge", "score")]}
+
+
+rule ablations:
+    input:
+        [f"results/{RUN}/tables/ablations/{table}.csv" for table in TABLES],

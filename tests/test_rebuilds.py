@@ -1,0 +1,53 @@
+"""Exact rebuilds: after each change exactly the expected jobs run (docs/rebuilds.md)."""
+
+import shutil
+from collections import Counter
+
+import pytest
+from fast_run import ROOT, FastRun, merged
+from rebuild_cases import CASES, document
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run; the tests work on copies."""
+    run = FastRun.make(tmp_path_factory.mktemp("rebuilds") / "first")
+    run.finish()
+    return run
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
+def test_exactly_the_affected_jobs_run(finished, tmp_path, case):
+    run = finished.copy(tmp_path / "run")
+    run.config = merged(run.config, case.override)
+    if case.edit:
+        name, old, new = case.edit
+        path = run.folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+    if case.act:
+        case.act(run)
+    plan, ran, printed = run.update(*case.arguments)
+    assert {job.split("/", 1)[1] for job in ran} == case.runs
+    rules = Counter(job.split("/")[0] for job in case.runs)
+    if case.cut:
+        assert plan > rules, "the plan holds more than what ran"
+        assert "Not needed any more" in printed
+    else:
+        assert plan == rules, "the plan is what ran"
+    assert run.update()[:2] == (Counter(), set()), "and then nothing is left to do"
+    shutil.rmtree(run.folder)
+
+
+def test_a_copy_in_another_place_is_up_to_date(finished, tmp_path):
+    """Also one whose files all have new time stamps."""
+    shutil.copytree(finished.folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    run = FastRun(tmp_path / "copy")
+    assert run.update()[:2] == (Counter(), set())
+
+
+def test_the_document_shows_this_table():
+    assert (ROOT / "docs" / "rebuilds.md").read_text() == document(), "run tests/rebuild_cases.py"
