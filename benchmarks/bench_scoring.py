@@ -45,12 +45,16 @@ def reference_scores(model_dir: Path, texts: list[tuple[str, str]]) -> list[floa
     from alma.judging import PREFILL, expected_rating, judge_messages, rating_probabilities, rating_tokens
 
     model, tokenizer = load_model(model_dir, "float32"), load_tokenizer(model_dir)
-    digits, scores = rating_tokens(tokenizer), []
+    scores = []
     for prompt, response in texts:
-        ids = [*prompt_ids(tokenizer, judge_messages(prompt, response), PREFILL), digits[1]]
-        with torch.inference_mode():
-            logits = model(torch.tensor([ids]), logits_to_keep=2).logits[0].log_softmax(-1)[:, digits]
-        p, _ = rating_probabilities(logits[0].tolist(), logits[1].tolist())
+        ids = prompt_ids(tokenizer, judge_messages(prompt, response), PREFILL)
+        log_p = []
+        for rating in rating_tokens(tokenizer):
+            with torch.inference_mode():
+                logits = model(torch.tensor([[*ids, *rating]]), logits_to_keep=len(rating) + 1).logits[0]
+            steps = logits.log_softmax(-1)
+            log_p.append(sum(steps[i, token].item() for i, token in enumerate(rating)))
+        p, _ = rating_probabilities(log_p)
         scores.append(expected_rating(p))
     return scores
 

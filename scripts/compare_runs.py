@@ -47,9 +47,7 @@ def judge_row(rows: list[dict[str, str]], checkpoint: str, score: str) -> dict[s
     return found[0] if found else {}
 
 
-def main(
-    summaries: list[str], judges: list[str], table: str | Path, *, runs: list[dict[str, Any]]
-) -> None:
+def main(summaries: list[str], judges: list[str], table: str | Path, *, runs: list[dict[str, Any]]) -> None:
     """Write the table; see the module's docstring."""
     rows = []
     for run, summary, judge in zip(runs, summaries, judges, strict=True):

@@ -48,12 +48,13 @@ def main(
     rows = human + distilled
     train_supervised(
         model,
-        judge_conversations(rows),
+        judge_conversations(rows, seed),
         checkpoint,
         curve,
         seed=seed,
         device=device,
         training=training,
+        shuffle=False,
         key="judge.distillation.training",
     )
 

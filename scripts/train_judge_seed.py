@@ -31,12 +31,13 @@ def main(
 
     train_supervised(
         model,
-        judge_conversations(read_table(seeds, "judge")),
+        judge_conversations(read_table(seeds, "judge"), seed),
         checkpoint,
         curve,
         seed=seed,
         device=device,
         training=training,
+        shuffle=False,
         key="judge.training",
     )
 

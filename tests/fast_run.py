@@ -117,7 +117,8 @@ class FastRun:
         """Time of the log of each job that has run: {path below logs/: ns}."""
         found = self.folder.glob("results/*/logs/**/*.log")
         return {
-            str(p.relative_to(self.folder / "results")).replace("/logs/", "/"): p.stat().st_mtime_ns for p in found
+            str(p.relative_to(self.folder / "results")).replace("/logs/", "/"): p.stat().st_mtime_ns
+            for p in found
         }
 
     def update(self, *arguments, cores=2):

@@ -37,7 +37,7 @@ texts = lambda rs: [c.text for c in engine.generate(rs)]
 together = texts(requests)
 pairs = [(p, r) for p in prompts[:3] for r in ("Rain falls.", "No.", "Rain " * 60)]
 judged = [prompt_ids(engine.tokenizer, judge_messages(p, r), PREFILL) for p, r in pairs]
-digits = rating_tokens(engine.tokenizer)
+ratings = rating_tokens(engine.tokenizer)
 json.dump({
     "together": together,
     "reversed": texts(requests[::-1])[::-1],
@@ -45,7 +45,7 @@ json.dump({
     "in pairs": [t for i in (0, 2, 4) for t in texts(requests[i:i + 2])],
     "other seeds": texts([Request(r.token_ids, r.seed + 1, 1.0, 0.95, 24) for r in requests]),
     "cut": [[c.finish_reason, c.tokens] for c in engine.generate([Request(ids[0], 1, 1.0, 1.0, 3)])],
-    "judged": judged, "digits": digits, "logprobs": engine.rating_logprobs(judged, digits, "rating"),
+    "judged": judged, "ratings": ratings, "logprobs": engine.rating_logprobs(judged, ratings, "rating"),
 }, open(out, "w"))
 """
 
@@ -79,12 +79,12 @@ def test_ratings_match_a_float32_reference(outcome, tiny_checkpoint):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint, dtype=torch.float32)
-    one = outcome["digits"][1]
     worst = 0.0
-    for ids, (first, after) in zip(outcome["judged"], outcome["logprobs"], strict=True):
-        with torch.no_grad():
-            logits = model(torch.tensor([[*ids, one]])).logits[0].log_softmax(-1)
-        for step, got in ((-2, first), (-1, after)):
-            want = logits[step, outcome["digits"]]
-            worst = max(worst, (want - torch.tensor(got)).abs().max().item())
+    for ids, got in zip(outcome["judged"], outcome["logprobs"], strict=True):
+        for rating, value in zip(outcome["ratings"], got, strict=True):
+            with torch.no_grad():
+                logits = model(torch.tensor([[*ids, *rating]])).logits[0].log_softmax(-1)
+            places = range(len(ids) - 1, len(ids) + len(rating) - 1)
+            want = sum(logits[at, token].item() for at, token in zip(places, rating, strict=True))
+            worst = max(worst, abs(want - value))
     assert worst < 1e-3

@@ -26,24 +26,24 @@ def logs(values):
 
 
 def test_one_does_not_swallow_ten():
-    first = logs([0, 0.9, 0, 0, 0, 0, 0, 0, 0, 0.05])
-    after = logs([2 / 3, *[0.01] * 9])
-    p, mass = rating_probabilities(first, after)
+    """Recipe, trap 1: with two digits a rating, 1 and 10 share no first token."""
+    p, mass = rating_probabilities(logs([0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0.05, 0.6]))
     assert mass == pytest.approx(0.95)
     assert p[10] == pytest.approx(0.6 / 0.95) and p[1] == pytest.approx(0.3 / 0.95)
     assert expected_rating(p) == pytest.approx((0.3 * 1 + 0.05 * 9 + 0.6 * 10) / 0.95)
 
 
-@given(st.lists(st.floats(1e-6, 1), min_size=10, max_size=10), st.floats(0, 1))
-def test_probabilities_are_normalised_and_the_mean_lies_on_the_scale(weights, zero):
+@given(st.lists(st.floats(1e-6, 1), min_size=11, max_size=11))
+def test_probabilities_are_normalised_and_the_mean_lies_on_the_scale(weights):
     total = sum(weights) * 1.25
-    p, mass = rating_probabilities(logs([w / total for w in weights]), logs([zero] + [0.0] * 9))
+    p, mass = rating_probabilities(logs([w / total for w in weights]))
     assert len(p) == 11 and sum(p) == pytest.approx(1) and all(v >= 0 for v in p)
     assert mass == pytest.approx(0.8) and -1e-9 <= expected_rating(p) <= 10 + 1e-9
 
 
 def test_answers_round_half_up():
-    assert [judge_answer(s) for s in (0, 6.5, 7.49, 10)] == [f"{PREFILL}{k}]]" for k in (0, 7, 7, 10)]
+    answers = [f"{PREFILL}{k}]]" for k in ("00", "07", "07", "10")]
+    assert [judge_answer(s) for s in (0, 6.5, 7.49, 10)] == answers
 
 
 def test_rubric_and_prompt_come_before_the_response():
@@ -78,7 +78,8 @@ class Vocabulary:
         self.split, self.known = split, [PREFILL]
 
     def __call__(self, text, add_special_tokens):
-        pieces = [PREFILL, *self.split(text.removeprefix(PREFILL))]
+        rest = text.removeprefix(PREFILL)
+        pieces = [PREFILL, *self.split(rest)] if rest != text else self.split(rest)
         self.known += [piece for piece in pieces if piece not in self.known]
         return {"input_ids": [self.known.index(piece) for piece in pieces]}
 
@@ -90,16 +91,17 @@ class Vocabulary:
 
 
 def bracket_apart(text):
-    return [text.removesuffix("]]"), "]]"] if text else []
+    rating = text.removesuffix("]]")
+    return [piece for piece in (rating, text[len(rating) :]) if piece]
 
 
-def test_ten_may_be_two_tokens_or_one():
-    """Recipe, trap 1: both kinds of tokenizer are read, each by its own rule."""
+def test_a_rating_may_be_two_tokens_or_one():
+    """Recipe, trap 1: all eleven ratings are read, whichever way the tokenizer writes them."""
     two, one = Vocabulary(list), Vocabulary(bracket_apart)
-    assert two.decode(rating_tokens(two)) == "0123456789"
-    assert one.decode(rating_tokens(one)) == "012345678910" and len(rating_tokens(one)) == 11
-    p, mass = rating_probabilities(logs([0.0, 0.2, *[0.0] * 8, 0.6]))
-    assert mass == pytest.approx(0.8) and p[1] == pytest.approx(0.25) and p[10] == pytest.approx(0.75)
+    for vocabulary, length in ((two, 2), (one, 1)):
+        ratings = rating_tokens(vocabulary)
+        assert [vocabulary.decode(r) for r in ratings] == [f"{k:02d}" for k in range(11)]
+        assert {len(r) for r in ratings} == {length}
 
 
 def test_a_tokenizer_that_joins_ratings_to_brackets_is_refused():
@@ -120,7 +122,7 @@ class FakeEngine:
             text = self.tokenizer.decode(ids)
             mass = 0.2 if "vague" in text else 0.99
             peak = 9 if "splendid" in text else 2
-            found.append([logs([mass if k == peak else 0.0 for k in range(10)]), logs([0.0] * 10)])
+            found.append(logs([mass if k == peak else 0.0 for k in range(11)]))
         return found
 
 

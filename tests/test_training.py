@@ -272,7 +272,7 @@ def test_a_row_gives_the_loss_and_the_gradients_of_single_examples(tokenizer, mo
 
     from alma.training import row_loss
 
-    rows = judge_conversations(judged(6))
+    rows = judge_conversations(judged(6), [0])
     examples = sft_examples(tokenizer, rows, [EOS], 500, "judge.training")
     assert shared_prefix(examples) > 30  # the rubric
     model.zero_grad()
@@ -484,11 +484,25 @@ def test_a_checkpoint_counts_only_with_all_its_files(tmp_path):
 
 
 def test_judge_conversations_rate_to_the_nearest_integer(tokenizer):
-    rows = judge_conversations([judged(1)[0] | {"score": 7.5}])
-    assert rows[0]["completion"] == assistant("Rating: [[8]]")
+    rows = judge_conversations([judged(1)[0] | {"score": 7.5}], [0])
+    assert rows[0]["completion"] == assistant("Rating: [[08]]")
     ones = sft_examples(tokenizer, rows, [EOS], 500, "judge.training")
     learned = [label for label in ones[0]["labels"] if label != IGNORED]
-    assert tokenizer.decode(learned) == "Rating: [[8]]<|im_end|>"
+    assert tokenizer.decode(learned) == "Rating: [[08]]<|im_end|>"
+
+
+def test_responses_to_one_prompt_are_trained_side_by_side():
+    rows = [
+        {"prompt": f"p{i}", "response": f"r{i}{j}", "score": float(j)} for j in range(3) for i in range(20)
+    ]
+    texts = [row["prompt"][0]["content"] for row in judge_conversations(rows, [0])]
+    order = [text.split("Prompt: ")[1].split("\n")[0] for text in texts]
+    assert all(len(set(order[i : i + 3])) == 1 for i in range(0, 60, 3)) and len(set(order)) == 20
+    assert order != sorted(order) and order != [
+        text["prompt"][0]["content"].split("Prompt: ")[1].split("\n")[0]
+        for text in judge_conversations(rows, [1])
+    ]
+    assert judge_conversations(rows[::-1], [0]) == judge_conversations(rows, [0])
 
 
 def test_the_judge_is_trained_on_human_scores_then_on_its_own(tiny_checkpoint, tmp_path, capsys):

@@ -59,7 +59,9 @@ def print_dropped(job: Any) -> None:
     from snakemake.logging import logger
 
     names = ", ".join(f"{key}={value}" for key, value in job.wildcards_dict.items() if key != "run")
-    logger.info(f"Not needed any more: {job.rule.name}{f' ({names})' if names else ''}; same inputs as before.")
+    logger.info(
+        f"Not needed any more: {job.rule.name}{f' ({names})' if names else ''}; same inputs as before."
+    )
 
 
 def _waits_no_more(dag: Any, job: Any) -> bool:

@@ -112,37 +112,47 @@ class Engine:
         return results
 
     def rating_logprobs(
-        self, prompts: list[list[int]], ratings: list[int], what: str
-    ) -> list[list[list[float]]]:
-        """Log-probabilities of the ratings' tokens after each prompt, and after a forced "1".
+        self, prompts: list[list[int]], ratings: list[tuple[int, ...]], what: str
+    ) -> list[list[float]]:
+        """Log-probability of each rating after each prompt.
 
-        vLLM reports `logprob_token_ids` before it masks tokens, so one request gives both steps:
-        the first step's distribution, then, with "1" forced, the distribution that decides "10".
-        Where "10" is a token of its own there is no second step.
+        vLLM reports `logprob_token_ids` before it masks tokens, so one request gives two steps: the
+        distribution where the rating begins, and, with a first digit forced, the one that follows.
+        There is one request for each first token that has a second, so that the probability of a
+        rating is that of its whole text.
 
         Args:
             prompts: token ids up to the place where a rating stands.
-            ratings: ids of the tokens "0" .. "9", and of "10" where it is one token.
+            ratings: token ids of each rating, one or two (`alma.judging.rating_tokens`).
             what: name in the progress line.
 
         Returns:
-            For each prompt one or two lists of natural logs, as float, in the order of `ratings`.
+            For each prompt a natural log for each rating, as float.
         """
         from vllm import SamplingParams
 
-        param = SamplingParams(
-            temperature=0.0,
-            max_tokens=2 if len(ratings) == 10 else 1,
-            allowed_token_ids=[ratings[1]],
-            logprob_token_ids=list(ratings),
-            ignore_eos=True,
-            detokenize=False,
-        )
-        outputs = self._run(prompts, [param] * len(prompts), what, "ratings")
-        return [
-            [[step[token].logprob for token in ratings] for step in output.outputs[0].logprobs]
-            for output in outputs
-        ]
+        tokens = sorted({token for rating in ratings for token in rating})
+        openings = sorted({rating[0] for rating in ratings if len(rating) == 2})
+        found = [[0.0] * len(ratings) for _ in prompts]
+        for place, opening in enumerate(openings or [ratings[0][0]]):
+            param = SamplingParams(
+                temperature=0.0,
+                max_tokens=2 if openings else 1,
+                allowed_token_ids=[opening],
+                logprob_token_ids=tokens,
+                ignore_eos=True,
+                detokenize=False,
+            )
+            name = f"{what}, pass {place + 1} of {len(openings)}" if len(openings) > 1 else what
+            outputs = self._run(prompts, [param] * len(prompts), name, "ratings")
+            for values, output in zip(found, outputs, strict=True):
+                steps = output.outputs[0].logprobs
+                for i, rating in enumerate(ratings):
+                    if len(rating) == 1:
+                        values[i] = steps[0][rating[0]].logprob
+                    elif rating[0] == opening:
+                        values[i] = steps[0][rating[0]].logprob + steps[1][rating[1]].logprob
+        return found
 
 
 def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:

@@ -21,9 +21,6 @@ RUBRIC = (
     "4 below average, 5 average, 6 satisfactory, 7 good, 8 very good, 9 excellent, 10 outstanding."
 )
 
-# Asked again after the response: there a small model's last hidden state tells far more of its quality.
-QUESTION = "How good is this response to the prompt, from 0 to 10?"
-
 
 def judge_messages(
     prompt: str, response: str, examples: list[dict[str, Any]] | None = None
@@ -39,62 +36,52 @@ def judge_messages(
     for row in examples or []:
         turns += judge_messages(row["prompt"], row["response"])
         turns.append({"role": "assistant", "content": judge_answer(row["score"])})
-    content = f"{RUBRIC}\n\nPrompt: {prompt}\n\nResponse: {response}\n\n{QUESTION}"
+    content = f"{RUBRIC}\n\nPrompt: {prompt}\n\nResponse: {response}"
     return [*turns, {"role": "user", "content": content}]
 
 
 def judge_answer(score: float) -> str:
-    """The judge's answer that stands for a score on 0-10: the nearest integer, half up."""
-    return f"{PREFILL}{math.floor(score + 0.5)}]]"
+    """The judge's answer that stands for a score on 0-10: the nearest integer, half up, as two digits."""
+    return f"{PREFILL}{math.floor(score + 0.5):02d}]]"
 
 
-def rating_tokens(tokenizer: Any) -> list[int]:
-    """Tokens that decide a rating where it begins: "0".."9", and "10" where that is one token.
+def rating_tokens(tokenizer: Any) -> list[tuple[int, ...]]:
+    """Token ids of the ratings "00" .. "10" as they stand in an answer: one or two a rating.
 
-    Returns:
-        Ten ids where the tokenizer writes "10" digit by digit, eleven where it is a token of its own.
+    Two digits keep "1" from meaning both a very poor and an outstanding response, as it does where
+    "1" and "10" begin alike: then the first token says whether the rating is 10.
 
     Raises:
         InputError: the tokenizer joins a rating to what stands around it; then the probabilities of
-            the eleven ratings cannot be read this way.
+            the eleven ratings cannot be read one by one.
     """
     before = tokenizer(PREFILL, add_special_tokens=False)["input_ids"]
-    ids = []
+    after = tokenizer("]]", add_special_tokens=False)["input_ids"]
+    found = []
     for rating in range(11):
-        whole = tokenizer(f"{PREFILL}{rating}]]", add_special_tokens=False)["input_ids"]
-        first, rest = whole[len(before) : len(before) + 1], whole[len(before) + 1 :]
-        found = tokenizer.decode(first)
-        digit_by_digit = rating == 10 and found == "1" and tokenizer.decode(rest[:1]) == "0"
-        if whole[: len(before)] != before or not (found == str(rating) or digit_by_digit):
+        text = f"{rating:02d}"
+        whole = tokenizer(f"{PREFILL}{text}]]", add_special_tokens=False)["input_ids"]
+        tokens = whole[len(before) : len(whole) - len(after)]
+        apart = [*before, *tokens, *after] == whole and tokenizer.decode(tokens) == text
+        if not apart or len(tokens) not in (1, 2):
             raise InputError(
                 f"base_model: its tokenizer writes a rating as {tokenizer.convert_ids_to_tokens(whole)}; "
                 f"expected the rating as tokens of its own after {PREFILL!r}, to read the eleven ratings"
             )
-        if not digit_by_digit:
-            ids.append(first[0])
-    return ids
+        found.append(tuple(tokens))
+    return found
 
 
-def rating_probabilities(
-    first: list[float], after_one: list[float] | None = None
-) -> tuple[list[float], float]:
+def rating_probabilities(log_p: list[float]) -> tuple[list[float], float]:
     """Distribution over the ratings 0..10, and the probability mass that they hold together.
 
-    Where "10" is two tokens, P("1") holds the mass of both "1" and "10"; the second step tells them
-    apart: P(10) = P("1") P("0" | "1") and P(1) = P("1") (1 - P("0" | "1")).
-
     Args:
-        first: natural log-probabilities of `rating_tokens` where the rating begins.
-        after_one: those of "0".."9" after a "1"; None where "10" is one token.
+        log_p: natural log-probability of each of the eleven ratings.
 
     Returns:
         Eleven probabilities that add up to 1, and the mass before normalising, in [0, 1].
     """
-    p = [math.exp(value) for value in first]
-    if after_one is not None:
-        zero_after_one = math.exp(after_one[0])
-        p.append(p[1] * zero_after_one)
-        p[1] *= 1.0 - zero_after_one
+    p = [math.exp(value) for value in log_p]
     mass = math.fsum(p)
     return [value / mass for value in p] if mass > 0 else [0.0] * 11, min(mass, 1.0)
 
@@ -137,11 +124,11 @@ def score_pairs(
         for prompt, response in pairs
     ]
     order = sorted(range(len(pairs)), key=lambda i: prompts[i])  # shared prefixes side by side
-    steps = engine.rating_logprobs([prompts[i] for i in order], ratings, what)
+    found = engine.rating_logprobs([prompts[i] for i in order], ratings, what)
     rows: list[dict[str, Any]] = [{}] * len(pairs)
     read = {"expected": expected_rating, "integer": integer_rating}[score]
-    for i, step in zip(order, steps, strict=True):
-        p, mass = rating_probabilities(*step)
+    for i, log_p in zip(order, found, strict=True):
+        p, mass = rating_probabilities(log_p)
         rows[i] = {"score": float(read(p)) if mass >= min_mass else None, "mass": mass, "p": p}
     unreadable = sum(row["score"] is None for row in rows)
     masses = [row["mass"] for row in rows]

@@ -190,10 +190,16 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _trainer_class(base: Any) -> Any:
-    """A TRL trainer class without model cards and telemetry."""
+def _trainer_class(base: Any, shuffle: bool = True) -> Any:
+    """A TRL trainer class without model cards and telemetry, which may keep the order of the examples."""
+    from torch.utils.data import SequentialSampler
 
     class Trainer(base):
+        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+            if shuffle:
+                return super()._get_train_sampler(*args, **kwargs)
+            return SequentialSampler(self.train_dataset)
+
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             pass
 
@@ -333,6 +339,7 @@ def train_supervised(
     device: str,
     training: dict[str, Any],
     key: str,
+    shuffle: bool = True,
 ) -> None:
     """Fine-tune a checkpoint on prompt-completion rows, with the loss on the completions.
 
@@ -346,6 +353,7 @@ def train_supervised(
         device: auto, cpu or cuda.
         training: the config's training.
         key: config key of the training, for messages.
+        shuffle: whether each epoch has a seeded order of its own; else all have that of `rows`.
 
     Raises:
         InputError: no example is short enough, the chat template does not fit, or the loss is no
@@ -360,12 +368,12 @@ def train_supervised(
 
     checkpoint = Path(checkpoint)
     folder = resume.resume_folder(checkpoint)
-    facts = _facts(Path(model), training, examples, seed=seed, device=device)
+    facts = _facts(Path(model), training, examples, seed=seed, device=device, shuffle=shuffle)
     state = resume.last_checkpoint(folder, facts)
     number = hashed_int(*seed, bits=31)
     steps = total_steps(len(examples), training)
     values = arguments(training, steps=steps, seed=number, device=device, folder=folder)
-    trainer_class, in_rows = _trainer_class(SFTTrainer), takes_rows(start, examples)
+    trainer_class, in_rows = _trainer_class(SFTTrainer, shuffle), takes_rows(start, examples)
     if in_rows:
         trainer_class = _row_trainer_class(trainer_class, device)
         values["include_num_input_tokens_seen"] = "all"  # a row has no padding, and its mask is 4D

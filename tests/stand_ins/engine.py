@@ -6,7 +6,24 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-WORDS = "amber birch cedar delta ember flint grove haven iris jade kite lunar maple north ocean pearl".split()
+WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "flint",
+    "grove",
+    "haven",
+    "iris",
+    "jade",
+    "kite",
+    "lunar",
+    "maple",
+    "north",
+    "ocean",
+    "pearl",
+]
 
 
 @dataclass(frozen=True)
@@ -67,9 +84,8 @@ class Engine:
     def rating_logprobs(self, prompts, ratings, what):
         found = []
         for ids in prompts:
-            weights = [self._random(ids, k).random() + 0.01 for k in range(10)]
-            steps = [math.log(w / sum(weights)) for w in weights]
-            found.append([steps, [math.log(0.5), *[math.log(0.05)] * 9]])
+            weights = [self._random(ids, k).random() + 0.01 for k in range(len(ratings))]
+            found.append([math.log(weight / sum(weights)) for weight in weights])
         return found
 
 
