@@ -1,8 +1,8 @@
 """Score one checkpoint's evaluation responses with the judge.
 
 Reads:
-    models/judge/: the last judge of the main run, for variants too. It chose the training data, so its score is no independent
-    measure; the checks in the same table are.
+    models/judge/: the last judge of the main run, for variants too. It chose the training data, so its
+    score is no independent measure; the checks in the same table are.
     seeds/eval.parquet: benchmark, prompt_id, prompt.
     evaluation/responses/{checkpoint}/{benchmark}.parquet: responses.
 Writes:

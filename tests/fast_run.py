@@ -115,11 +115,9 @@ class FastRun:
 
     def logs(self):
         """Time of the log of each job that has run: {path below logs/: ns}."""
-        found = self.folder.glob("results/*/logs/**/*.log")
-        return {
-            str(p.relative_to(self.folder / "results")).replace("/logs/", "/"): p.stat().st_mtime_ns
-            for p in found
-        }
+        results = self.folder / "results"
+        found = {str(path.relative_to(results)): path for path in results.glob("*/logs/**/*.log")}
+        return {name.replace("/logs/", "/"): path.stat().st_mtime_ns for name, path in found.items()}
 
     def update(self, *arguments, cores=2):
         """Run after a change: (planned jobs by rule, set of jobs that ran, all that was printed)."""

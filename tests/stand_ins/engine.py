@@ -6,24 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-WORDS = [
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "flint",
-    "grove",
-    "haven",
-    "iris",
-    "jade",
-    "kite",
-    "lunar",
-    "maple",
-    "north",
-    "ocean",
-    "pearl",
-]
+WORDS = ["amber", "birch", "cedar", "delta", "ember", "flint", "grove", "haven", "jade", "kite", "lunar"]
 
 
 @dataclass(frozen=True)
