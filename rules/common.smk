@@ -15,6 +15,7 @@ from alma.codehash import code_hash
 from alma.config import check_config, data_sources, is_local, parents, run_configs, tables
 from alma.cutoff import install as install_cutoff
 from alma.errors import InputError
+from alma.run_lock import hold
 from alma.sharding import block_samples, ceil_div, shard_range
 from alma.variants import Sharing
 
@@ -26,6 +27,8 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
+if workflow.is_main_process and not workflow.dryrun and hold():
+    print("alma: the last run was killed and left its lock; it is removed")
 if not install_cutoff():
     print("alma: this Snakemake has no place for the early cut-off; unchanged results may be made again")
 CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned

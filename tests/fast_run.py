@@ -64,6 +64,8 @@ class FastRun:
                 shutil.copy(source, target)
         for name in ("engine", "training", "pooling"):
             shutil.copy(STAND_INS / f"{name}.py", self.folder / "scripts" / "alma")
+        with (self.folder / "scripts" / "alma" / "files.py").open("a") as handle:
+            handle.write((STAND_INS / "killer.py").read_text())
         for name in ("base_model", "render_report"):
             shutil.copy(STAND_INS / f"{name}.py", self.folder / "scripts")
         (self.folder / "data").mkdir()
@@ -107,6 +109,17 @@ class FastRun:
             text=True,
         )
 
+    def start(self, *arguments, cores=2, **environment):
+        """Start snakemake and return at once; what it prints goes to printed.txt."""
+        with (self.folder / "printed.txt").open("w") as handle:
+            return subprocess.Popen(
+                self.command(*arguments, cores=cores),
+                cwd=self.folder,
+                env=self.environment(**environment),
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+            )
+
     def finish(self, *arguments, cores=2):
         """Run snakemake; it must end well. Returns what it printed."""
         done = self.run(*arguments, cores=cores)
@@ -118,6 +131,12 @@ class FastRun:
         results = self.folder / "results"
         found = {str(path.relative_to(results)): path for path in results.glob("*/logs/**/*.log")}
         return {name.replace("/logs/", "/"): path.stat().st_mtime_ns for name, path in found.items()}
+
+    def finished(self):
+        """Logs of the jobs that have ended well: Snakemake writes a benchmark file for each."""
+        results = self.folder / "results"
+        found = {str(path.relative_to(results)) for path in results.glob("*/benchmarks/**/*.tsv")}
+        return {name.replace("/benchmarks/", "/").removesuffix(".tsv") + ".log" for name in found}
 
     def update(self, *arguments, cores=2):
         """Run after a change: (planned jobs by rule, set of jobs that ran, all that was printed)."""

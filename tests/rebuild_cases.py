@@ -226,8 +226,13 @@ CASES = [
     ),
     Case(
         "sft-edit",
-        "edit an SFT seed row",
-        FROM_SFT_SEEDS,
+        "edit the response of an SFT seed row (new prompts depend on its prompt alone)",
+        {"read_seeds", "build_dataset/1", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
+        | {"score_distillation", "train_judge"}
+        | sampled(2, ("sft-0",))
+        | sampled(3, ("sft-0",))
+        | answered("base", "sft-0")
+        | FROM_JUDGE,
         act=lambda run: edit_line(run, "sft", -1, "response"),
         cut=True,
     ),

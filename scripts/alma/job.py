@@ -1,5 +1,6 @@
 """What every script does around its `main`: log, threads, checks of code and inputs, errors, provenance."""
 
+import errno
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 from alma.codehash import code_hash
 from alma.errors import InputError
+from alma.orphan import watch
 from alma.provenance import check_inputs, write_records
 
 _THREAD_VARIABLES = (
@@ -22,8 +24,13 @@ _THREAD_VARIABLES = (
 _OFFLINE_VARIABLES = ("HF_HUB_DISABLE_TELEMETRY", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")
 
 
-def _log_to(path: str) -> None:
-    """Send this process's output, that of C libraries included, to the job's log."""
+def _log_to(path: str) -> int:
+    """Send this process's output, that of C libraries included, to the job's log.
+
+    Returns:
+        Descriptor of what standard error was before: Snakemake's own.
+    """
+    before = os.dup(2)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -33,6 +40,7 @@ def _log_to(path: str) -> None:
     os.close(handle)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", force=True)
+    return before
 
 
 def limit_threads(threads: int) -> None:
@@ -66,9 +74,10 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     The body runs only where every input is as its record says; the records of the outputs are written
     after it has ended well.
     """
-    _log_to(snakemake.log[0])
+    terminal = _log_to(snakemake.log[0])
     spec = json.loads(snakemake.params.spec)
     limit_threads(spec["threads"])
+    watch()
     try:
         check_code(spec)
         inputs = check_inputs([str(path) for path in snakemake.input])
@@ -76,5 +85,15 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     except InputError as error:
         print(f"error: {error}", flush=True)
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # The log lies on the disk that is full.
+        message = (
+            f"error: no space left for {error.filename or 'the results'} (rule {snakemake.rule}). What is "
+            f"finished is kept: free some space and run the same command again.\n"
+        )
+        os.write(terminal, message.encode())
+        os._exit(1)
     outputs = [str(path) for path in snakemake.output]
     write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs)

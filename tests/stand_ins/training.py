@@ -31,7 +31,8 @@ def train_supervised(model, rows, checkpoint, curve, *, seed, device, training, 
     weights = (Path(model) / "model.safetensors").read_text()
     columns = ["step", "epoch", "loss", "learning_rate", "tokens"]
     write_checkpoint(checkpoint, weights, rows, seed, training, more)
-    write_csv(curve, [dict.fromkeys(columns, step) for step in (1, 2)], columns)
+    loss = int((Path(checkpoint) / "model.safetensors").read_text()[:4], 16) / 2**16
+    write_csv(curve, [dict.fromkeys(columns, step) | {"loss": loss} for step in (1, 2)], columns)
 
 
 train_preferences = train_supervised

@@ -1,0 +1,262 @@
+"""After a fault the same command goes on: nothing finished is lost, nothing half-made is used.
+
+Each test ends in the same bytes as an undisturbed run.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from fast_run import FastRun
+
+pytestmark = pytest.mark.slow
+
+# Every rule with a script, in an order in which the jobs can run one after the other.
+RULES = [
+    "read_seeds",
+    "base_model",
+    "build_dataset",
+    "train_sft",
+    "train_judge_seed",
+    "synthesize_prompts",
+    "unique_prompts",
+    "embed_prompts",
+    "cluster_prompts",
+    "round_prompts",
+    "sample_responses",
+    "score_distillation",
+    "train_judge",
+    "score_responses",
+    "select_responses",
+    "train_round",
+    "sample_evaluation",
+    "score_evaluation",
+    "summarize_evaluation",
+    "score_heldout",
+    "evaluate_judge",
+    "measure_round",
+    "plot_prompt_filters",
+    "plot_prompts",
+    "plot_judge",
+    "plot_progress",
+    "plot_checks",
+    "plot_scores",
+    "plot_best_of_n",
+    "plot_length",
+    "plot_training",
+    "list_candidates",
+    "render_report",
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run that nothing happened to; the tests work on copies."""
+    run = FastRun.make(tmp_path_factory.mktemp("faults") / "undisturbed")
+    run.finish()
+    return run
+
+
+def same(run, other):
+    mine, theirs = run.artifacts(), other.artifacts()
+    assert sorted(mine) == sorted(theirs)
+    assert [name for name in mine if mine[name] != theirs[name]] == []
+
+
+def wait_for(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def test_the_list_of_rules_is_complete(undisturbed):
+    ran = {name.split("/", 1)[1].split("/")[0].removesuffix(".log") for name in undisturbed.logs()}
+    assert ran == set(RULES)
+
+
+def test_a_job_of_any_rule_may_be_killed_in_the_middle_of_a_write(undisturbed, tmp_path):
+    """One run after the other, each with the next rule's job killed while it writes."""
+    run = FastRun.make(tmp_path / "run")
+    for rule in RULES:
+        before, finished = run.logs(), run.finished()
+        done = run.run(TEST_KILL=f"{rule}:1")
+        assert done.returncode != 0, f"no job of {rule} was killed"
+        assert re.search(rf"Error in rule {rule}\b", done.stdout + done.stderr), rule
+        again = {name for name, stamp in run.logs().items() if before.get(name, stamp) != stamp}
+        assert not again & finished, f"made again after {rule} was killed"
+    run.finish()
+    same(run, undisturbed)
+
+
+def test_training_killed_between_two_files_leaves_no_model_that_looks_whole(undisturbed, tmp_path):
+    run = FastRun.make(tmp_path / "run")
+    done = run.run(TEST_KILL="train_sft:4")
+    assert done.returncode != 0
+    left = [p.name for p in run.path("models/sft-0").glob("*")]
+    assert "provenance.json" not in left
+    run.finish()
+    same(run, undisturbed)
+
+
+@pytest.mark.parametrize("jobs", [3, 15, 30])
+def test_snakemake_itself_may_be_killed(undisturbed, tmp_path, jobs):
+    run = FastRun.make(tmp_path / "run")
+    process = run.start()
+    wait_for(lambda: len(run.logs()) >= jobs or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert any((run.folder / ".snakemake" / "locks").iterdir()), "the lock was left"
+    printed = run.finish()
+    assert "the last run was killed and left its lock" in printed
+    same(run, undisturbed)
+
+
+def test_jobs_end_with_the_snakemake_that_started_them(tmp_path):
+    """A killed run's training must not go on beside the next run's."""
+    run = FastRun.make(tmp_path / "run")
+    path = run.folder / "scripts" / "alma" / "training.py"
+    path.write_text(
+        path.read_text() + "\n\nimport time\n\n_now = train_supervised\n\n\n"
+        "def train_supervised(*a, **k):\n    time.sleep(600)\n    _now(*a, **k)\n"
+    )
+    process = run.start()
+    log = run.path("logs/train_sft/0.log")
+    wait_for(log.exists)
+
+    def jobs():
+        found = subprocess.run(
+            ["pgrep", "-f", f"{run.folder}/.snakemake/scripts"], capture_output=True, text=True
+        )
+        return found.stdout.split()
+
+    wait_for(jobs)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not jobs(), 20)
+    assert "the run that started this job was ended" in log.read_text()
+
+
+def test_a_second_run_beside_a_live_one_is_refused(tmp_path):
+    run = FastRun.make(tmp_path / "run")
+    process = run.start()
+    wait_for(lambda: len(run.logs()) >= 2)
+    second = run.run()
+    assert second.returncode != 0 and "unlock" in second.stdout + second.stderr
+    assert process.wait() == 0, "the first run was not disturbed"
+
+
+def test_a_full_disk_stops_the_run_and_costs_nothing_finished(undisturbed, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk needs the right to mount: {mounted.stderr.decode().strip()}")
+    try:
+        run = FastRun.make(tmp_path / "run")
+        (run.folder / "results").symlink_to(disk)
+        run.finish("results/small/models/sft-0/config.json")
+        finished = run.logs()
+        room = shutil.disk_usage(disk).free
+        (disk / "ballast").write_bytes(bytes(room - 60_000))
+        done = run.run()
+        assert done.returncode != 0
+        assert re.search(r"[Nn]o space left", done.stdout + done.stderr)
+        (disk / "ballast").unlink()
+        run.finish()
+        now = run.logs()
+        assert all(now[name] == stamp for name, stamp in finished.items()), "a finished job ran again"
+        same(run, undisturbed)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+DAMAGE = [
+    ("rounds/2/scores/sft-0/0-0.parquet", cut, "score_responses"),
+    ("rounds/2/selected/0.parquet", flip, "select_responses"),
+    ("prompts/unique.parquet", cut, "unique_prompts"),
+    ("models/judge/model.safetensors", flip, "train_judge"),
+    ("models/sft-0/SHA256SUMS", cut, "train_sft"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "rule"), DAMAGE, ids=[f"{d[1].__name__}-{d[2]}" for d in DAMAGE])
+def test_a_damaged_input_is_named_with_the_command_that_rebuilds_it(
+    undisturbed, tmp_path, name, damage, rule
+):
+    run = undisturbed.copy(tmp_path / "run")
+    damage(run.path(name))
+    again = ["--forcerun", "select_responses", "score_responses", "build_dataset", "cluster_prompts"]
+    done = run.run(*again, "sample_responses")
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"results/small/{name}" in printed and f"rule {rule}" in printed
+    command = re.search(r"snakemake --cores all (--force .*)", printed).group(1).split()
+    run.finish(*[word for word in command if word != "--configfile"])
+    run.finish()
+    same(run, undisturbed)
+
+
+def test_a_missing_file_of_the_final_model_is_made_again(undisturbed, tmp_path):
+    run = undisturbed.copy(tmp_path / "run")
+    run.path("models/round-3/tokenizer.json").unlink()
+    _, ran, _ = run.update()
+    assert ran == {"small/train_round/3"}, "and nothing behind it, since the model is the same"
+    same(run, undisturbed)
+
+
+def test_an_edit_during_a_run_stops_it_with_a_message(undisturbed, tmp_path):
+    run = FastRun.make(tmp_path / "run")
+    process = run.start()
+    wait_for(lambda: len(run.logs()) >= 3)
+    path = run.folder / "scripts" / "train_round.py"
+    text = path.read_text()
+    path.write_text(text.replace("    from alma.tables import", "    print(1)\n    from alma.tables import"))
+    assert process.wait() != 0
+    assert "was edited after this run started" in (run.folder / "printed.txt").read_text()
+    path.write_text(text)
+    run.finish()
+    same(run, undisturbed)
+
+
+def test_other_numbers_of_cores_give_the_same_bytes(undisturbed, tmp_path):
+    run = FastRun.make(tmp_path / "run")
+    run.finish(cores=1)
+    same(run, undisturbed)
+
+
+def test_variants_share_what_is_the_same(undisturbed, tmp_path):
+    """A variant adds only its own jobs, and a later change of the main run reaches it."""
+    run = undisturbed.copy(tmp_path / "run")
+    run.config = run.config | {
+        "runs": {
+            "dpo": {"training": {"objective": "dpo"}},
+            "more": {"inherits": "dpo", "rounds": 4},
+        }
+    }
+    _, ran, _ = run.update("variants")
+    folders = {name.split("/")[0] for name in ran}
+    own = {name for name in ran if name.startswith("dpo/")}
+    assert folders == {"small", "dpo", "more"}
+    assert {name for name in ran if name.startswith("small/")} <= {"small/render_report"}
+    assert "dpo/train_round/2" in own and "dpo/sample_responses/3-round-2-0-0" in own
+    assert not {n for n in own if re.search("seeds|base_model|sft|judge|prompts", n.split("/", 1)[1])}
+    mine = {name for name in ran if name.startswith("more/")}
+    assert "more/train_round/4" in mine and "more/train_round/3" not in mine
+    assert run.update("variants")[1] == set()
