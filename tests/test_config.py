@@ -56,7 +56,7 @@ WRONG = [
     ("colour", 1, r"colour: unknown key"),
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
     ("prompts.examples", [5, 3], r"prompts\.examples: found \[5, 3\]"),
-    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(24\)"),
+    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(20\)"),
     (
         "checkpoints.sample",
         ["sft-2"],
