@@ -196,12 +196,17 @@ def shard_size(w):
     return len(shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round")))
 
 
+def distillation_prompts(run):
+    """How many of round 2's first prompts give the pairs for self-distillation: about two pairs each.
+
+    It does not depend on shards or on prompts_per_round, so neither changes the judge.
+    """
+    return ceil_div(cfg(run, "judge", "distillation", "pairs"), 2)
+
+
 def distillation_files(run, kind):
-    """The first samples of round 2 that hold enough pairs for self-distillation: block 0, shard by shard."""
-    a_shard = cfg(run, "prompts_per_shard") * min(
-        cfg(run, "samples_per_block"), cfg(run, "samples_per_prompt")
-    )
-    wanted = list(shards(run))[: ceil_div(cfg(run, "judge", "distillation", "pairs"), a_shard)]
+    """The shards of round 2 that hold those prompts, and block 0 of their samples."""
+    wanted = list(shards(run))[: ceil_div(distillation_prompts(run), cfg(run, "prompts_per_shard"))]
     if kind == "prompts":
         return [f"results/{run}/rounds/2/prompts/{s}.parquet" for s in wanted]
     names = sampled_checkpoints(run, 2)

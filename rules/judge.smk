@@ -58,6 +58,7 @@ rule score_distillation:
             threads=cfg(w, "engine", "threads"),
             seed=cfg(w, "seed"),
             engine=engine(w),
+            prompts_used=distillation_prompts(w.run),
             pairs=cfg(w, "judge", "distillation", "pairs"),
             min_mass=cfg(w, "judge", "min_mass"),
             max_unreadable=cfg(w, "judge", "max_unreadable"),

@@ -2,12 +2,13 @@
 
 Reads:
     models/judge-seed/: the judge after the human scores.
-    rounds/2/prompts/{shard}.parquet: prompt_id, prompt.
+    rounds/2/prompts/{shard}.parquet: prompt_id, prompt, in the round's order.
     rounds/2/samples/{checkpoint}/{shard}-0.parquet: responses.
 Writes:
     judge/distillation.parquet: prompt_id, response_id, prompt, response, score (float64 0-10).
 Params:
-    seed, engine, pairs (how many pairs to take), min_mass, max_unreadable.
+    seed, engine, prompts_used (how many of the round's first prompts), pairs (how many pairs to take
+    from their responses), min_mass, max_unreadable.
 """
 
 from pathlib import Path
@@ -37,6 +38,7 @@ def main(
     *,
     seed: int,
     engine: dict[str, Any],
+    prompts_used: int,
     pairs: int,
     min_mass: float,
     max_unreadable: float,
@@ -46,8 +48,10 @@ def main(
     from alma.judging import score_pairs
     from alma.tables import read_tables, write_table
 
-    texts = {row["prompt_id"]: row["prompt"] for row in read_tables(prompts, "round_prompt")}
-    chosen = choose_pairs(read_tables(responses, "response"), pairs, seed)
+    first = read_tables(prompts, "round_prompt")[:prompts_used]
+    texts = {row["prompt_id"]: row["prompt"] for row in first}
+    rows = [row for row in read_tables(responses, "response") if row["prompt_id"] in texts]
+    chosen = choose_pairs(rows, pairs, seed)
     print(f"self-distillation: {len(chosen)} pairs of {pairs} asked for")
     results: list[dict[str, Any]] = []
     if chosen:
@@ -57,7 +61,7 @@ def main(
             min_mass=min_mass,
             max_unreadable=max_unreadable,
         )
-    rows = [
+    scored = [
         {
             "prompt_id": row["prompt_id"],
             "response_id": row["response_id"],
@@ -68,7 +72,7 @@ def main(
         for row, result in zip(chosen, results, strict=True)
         if result["score"] is not None
     ]
-    write_table(pairs_out, "distilled", rows)
+    write_table(pairs_out, "distilled", scored)
 
 
 if "snakemake" in globals():

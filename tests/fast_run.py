@@ -30,7 +30,7 @@ SMALL = {
     "samples_per_prompt": 4,
     "samples_per_block": 4,
     "checkpoints": {"sft": 1, "sample": ["sft-0", "latest"]},
-    "judge": {"distillation": {"pairs": 6, "replay": 6}},
+    "judge": {"distillation": {"pairs": 4, "replay": 6}},
     "evaluation": {"benchmarks": {"everyday": "data/eval.jsonl"}, "resamples": 100},
 }
 

@@ -5,6 +5,7 @@ The tests of this module share one working directory and run in the order of the
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -146,6 +147,20 @@ def test_a_second_run_does_nothing(workflow):
     check(done)
     assert "Nothing to be done" in done.stdout + done.stderr
     assert before == {p: p.stat().st_mtime_ns for p in workflow.results.rglob("*.parquet")}
+
+
+def test_other_shards_and_cores_give_the_same_bytes(workflow, tmp_path):
+    """SFT, judge and round 2 once more: two shards in place of one, on one core in place of two."""
+    again = Workflow(tmp_path / "again", workflow.model)
+    shutil.copytree(workflow.folder, again.folder)
+    for name in ("models/sft-0", "models/judge", "models/round-2", "rounds/2"):
+        shutil.rmtree(again.results / name)
+    wanted = ["models/sft-0", "models/judge", "models/round-2"]
+    targets = [f"results/test/{name}/model.safetensors" for name in wanted]
+    check(again.run("--cores", "1", *targets, prompts_per_shard=2))
+    assert len(list((again.results / "rounds/2/samples/sft-0").iterdir())) == 2
+    for name in ("rounds/2/dataset.parquet", *(f"{name}/model.safetensors" for name in wanted)):
+        assert (again.results / name).read_bytes() == (workflow.results / name).read_bytes(), name
 
 
 def test_changing_the_objective_leaves_data_before_training_alone(workflow):
