@@ -21,3 +21,13 @@ def tiny_model_dir(tmp_path_factory):
 def tiny_checkpoint(tmp_path_factory):
     """The tiny model as a checkpoint of a run, with templates/chatml.jinja. Read-only."""
     return tiny_model.write_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+# The longest modules first, so that no processor waits for the last one at the end.
+LONGEST = ("test_workflow", "test_rebuilds", "test_faults", "test_variants", "test_training", "test_bad_input")
+
+
+def pytest_collection_modifyitems(items):
+    """Order modules by length; within a module the order of the file stays."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))

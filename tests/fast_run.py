@@ -1,6 +1,7 @@
-"""The whole workflow in seconds: a copy of it with stand-ins for vLLM, TRL, transformers and the report.
+"""The whole workflow in seconds: a copy of it with stand-ins for vLLM, TRL, transformers,
+matplotlib and Snakemake's report.
 
-Everything else is real: Snakemake, the rules, the scripts, tables, selection, figures, records. The
+Everything else is real: Snakemake, the rules, the scripts, tables, selection, records. The
 copy is a folder of its own, so a test may edit its scripts and data.
 """
 
@@ -62,7 +63,7 @@ class FastRun:
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
-        for name in ("engine", "training", "pooling"):
+        for name in ("engine", "training", "pooling", "figures"):
             shutil.copy(STAND_INS / f"{name}.py", self.folder / "scripts" / "alma")
         with (self.folder / "scripts" / "alma" / "files.py").open("a") as handle:
             handle.write((STAND_INS / "killer.py").read_text())

@@ -239,24 +239,3 @@ def test_other_numbers_of_cores_give_the_same_bytes(undisturbed, tmp_path):
     run = FastRun.make(tmp_path / "run")
     run.finish(cores=1)
     same(run, undisturbed)
-
-
-def test_variants_share_what_is_the_same(undisturbed, tmp_path):
-    """A variant adds only its own jobs, and a later change of the main run reaches it."""
-    run = undisturbed.copy(tmp_path / "run")
-    run.config = run.config | {
-        "runs": {
-            "dpo": {"training": {"objective": "dpo"}},
-            "more": {"inherits": "dpo", "rounds": 4},
-        }
-    }
-    _, ran, _ = run.update("variants")
-    folders = {name.split("/")[0] for name in ran}
-    own = {name for name in ran if name.startswith("dpo/")}
-    assert folders == {"small", "dpo", "more"}
-    assert {name for name in ran if name.startswith("small/")} <= {"small/render_report"}
-    assert "dpo/train_round/2" in own and "dpo/sample_responses/3-round-2-0-0" in own
-    assert not {n for n in own if re.search("seeds|base_model|sft|judge|prompts", n.split("/", 1)[1])}
-    mine = {name for name in ran if name.startswith("more/")}
-    assert "more/train_round/4" in mine and "more/train_round/3" not in mine
-    assert run.update("variants")[1] == set()

@@ -1,0 +1,103 @@
+"""Variants take from the run that they inherit from what is the same there, and fork where they differ."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from fast_run import ROOT, FastRun
+
+from alma.csv_tables import read_csv
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with its two variants: (jobs of the main run, jobs of the variants, the run)."""
+    run = FastRun.make(tmp_path_factory.mktemp("variants") / "run")
+    variants = {
+        "dpo": {"table": ["objective"], "training": {"objective": "dpo"}},
+        "more": {"inherits": "dpo", "rounds": 4},
+        "integer": {"table": "judge", "judge": {"checkpoint": "judge-seed", "score": "integer"}},
+        "few-shot": {"table": "judge", "judge": {"checkpoint": "base", "examples": 2}},
+    }
+    _, first, _ = run.update()
+    run.config = run.config | {"runs": variants}
+    _, second, _ = run.update("variants")
+    return first, second, run
+
+
+@pytest.mark.slow
+def test_shared_stages_run_once(finished):
+    first, second, run = finished
+    main = {name for name in second if name.startswith("small/")}
+    assert main == set(), "what the main run has is taken from it, and nothing is made again"
+    assert {name.split("/")[0] for name in second} == {"dpo", "more", "integer", "few-shot"}
+    stages = ("read_seeds", "base_model", "train_sft", "train_judge_seed", "synthesize_prompts")
+    ran = [name.split("/")[1] for name in first | second]
+    assert {stage: ran.count(stage) for stage in stages} == dict.fromkeys(stages, 1)
+    assert run.update("variants")[1] == set()
+
+
+@pytest.mark.slow
+def test_a_variant_forks_where_it_differs(finished):
+    _, second, _ = finished
+    dpo = {name.removeprefix("dpo/") for name in second if name.startswith("dpo/")}
+    assert {"train_round/2", "train_round/3", "sample_responses/3-round-2-0-0"} <= dpo
+    assert not [name for name in dpo if re.search(r"sft|judge|prompts|/2-|/1$", name)]
+    more = {name.removeprefix("more/") for name in second if name.startswith("more/")}
+    assert "train_round/4" in more and not {"train_round/3", "train_round/2"} & more
+    integer = {name.removeprefix("integer/") for name in second if name.startswith("integer/")}
+    assert {"score_responses/2-sft-0-0-0", "select_responses/2-0", "train_round/2"} <= integer
+    assert not [name for name in integer if re.match("sample_responses/2|train_judge|score_heldout", name)]
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_judge_that_was_asked_for(finished):
+    from alma.tables import read_table
+
+    _, _, run = finished
+    results = run.folder / "results"
+    place = "rounds/2/scores/sft-0/0-0.parquet"
+    rows = {name: read_table(results / name / place, "score") for name in ("small", "integer", "few-shot")}
+    assert all(row["score"] == row["p"].index(max(row["p"])) for row in rows["integer"])
+    assert any(row["score"] % 1 for row in rows["small"])
+    record = json.loads((results / "few-shot" / "provenance" / f"{place}.json").read_text())
+    assert "results/small/models/base/model.safetensors" in record["inputs"]
+    assert record["spec"]["config"]["examples"] == 2
+
+
+@pytest.mark.slow
+def test_tables_compare_the_variants_with_the_main_run(finished):
+    _, _, run = finished
+    run.finish("ablations")
+    rows = read_csv(run.path("tables/ablations/objective.csv"))
+    assert [(row["run"], row["checkpoint"]) for row in rows] == [
+        (name, checkpoint) for name in ("small", "dpo") for checkpoint in ("sft-0", "round-2", "round-3")
+    ]
+    assert rows[0]["check_rate"] == rows[3]["check_rate"], "one sft-0, judged once"
+    assert "dpo" in rows[3]["changes"]
+    judges = read_csv(run.path("tables/ablations/judge.csv"))
+    assert {row["run"] for row in judges} == {"small", "integer", "few-shot"}
+    measured = {row["run"]: row["judge_accuracy"] for row in judges}
+    table = {(r["checkpoint"], r["kind"]): r["accuracy"] for r in read_csv(run.path("evaluation/judge.csv"))}
+    assert measured["small"] == table["judge", "real-valued"]
+    assert measured["integer"] == table["judge-seed", "integer"]
+
+
+def test_the_shipped_ablations_are_planned(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "-s", str(ROOT / "Snakefile")]
+    command += [
+        "-d",
+        str(tmp_path),
+        "--configfile",
+        str(ROOT / "config" / "ablations.yaml"),
+        "--",
+        "ablations",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed[-3000:]
+    tables = ["judge", "prompts", "checkpoints", "samples-prompts", "samples-rounds", "objective"]
+    assert re.search(rf"compare_runs +{len(tables)}\b", printed)
+    assert re.search(r"train_judge_seed +1\b", printed) and re.search(r"train_sft +2\b", printed)
