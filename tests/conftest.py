@@ -24,7 +24,14 @@ def tiny_checkpoint(tmp_path_factory):
 
 
 # The longest modules first, so that no processor waits for the last one at the end.
-LONGEST = ("test_workflow", "test_rebuilds", "test_faults", "test_variants", "test_training", "test_bad_input")
+LONGEST = (
+    "test_workflow",
+    "test_rebuilds",
+    "test_faults",
+    "test_variants",
+    "test_training",
+    "test_bad_input",
+)
 
 
 def pytest_collection_modifyitems(items):
