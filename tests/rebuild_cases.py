@@ -61,10 +61,11 @@ FROM_JUDGE = (
     | FROM_TRAINING_2
 )
 FROM_SEED_JUDGE = {"score_heldout/judge-seed", "score_distillation", "train_judge"} | FROM_JUDGE
-# All that follows from other SFT seeds: the base model and the seed judge stay.
+# All that follows from other SFT seeds: the base model and the seed judge stay. The stand-in writes
+# other prompts, but the filters drop as many as before, so their figure is cut off.
 FROM_SFT_SEEDS = (
     {"read_seeds", "build_dataset/1", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
-    | {"plot_prompt_filters", "embed_prompts/0", "cluster_prompts", "plot_prompts"}
+    | {"embed_prompts/0", "cluster_prompts", "plot_prompts"}
     | {"round_prompts/2-0", "round_prompts/3-0", "score_distillation", "train_judge"}
     | sampled(2, ("sft-0",))
     | sampled(3, ("sft-0",))
@@ -170,7 +171,7 @@ CASES = [
     ),
     Case(
         "prompts",
-        "raise `prompts_per_round` from 2 to 4",
+        "raise `prompts_per_round` from 3 to 6",
         {"round_prompts/2-1", "round_prompts/3-1", "select_responses/2-1", "select_responses/3-1"}
         | {"build_dataset/2", "measure_round/2"}
         | sampled(2, ("sft-0",), shard=1)
@@ -178,7 +179,7 @@ CASES = [
         | sampled(3, ("sft-0", "round-2"), shard=1)
         | scored(3, ("sft-0", "round-2"), shard=1)
         | FROM_TRAINING_2,
-        override={"prompts_per_round": 4},
+        override={"prompts_per_round": 6},
     ),
     Case(
         "judge-training",
@@ -190,7 +191,7 @@ CASES = [
         "judge-template",
         "change the judge's question (in `alma/judging.py`)",
         {"train_judge_seed", "score_heldout/base"} | FROM_SEED_JUDGE,
-        edit=("scripts/alma/judging.py", "0 unusable", "0 useless"),
+        edit=("scripts/alma/judging.py", "0 unusable", "0 worthless"),
     ),
     Case(
         "objective",

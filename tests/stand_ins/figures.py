@@ -1,32 +1,50 @@
-"""Stand-in for matplotlib: every call is accepted, and the file holds what was drawn."""
+"""Stand-in for matplotlib: every call is accepted, and the file holds the calls with their data."""
 
-import re
 from contextlib import contextmanager
-from unittest.mock import MagicMock
+
+import numpy as np
 
 from alma.files import write_text
 
-CYCLE = ["#000000"] * 8
-MARKERS = ["o"] * 8
-BLACK = BLUE = GREEN = GREY = ORANGE = PURPLE = RED = SKY = "#000000"
+BLACK = ORANGE = SKY = GREEN = YELLOW = BLUE = RED = PURPLE = GREY = "#000000"
+CYCLE = ("#000000",) * 7
+MARKERS = ("o",) * 7
 
 
-class Axes(MagicMock):
-    """Axes, and arrays of them."""
+class Recorder:
+    """A canvas, axes, or what their methods return: writes each call to a list."""
+
+    def __init__(self, calls, name):
+        self._calls, self._name = calls, name
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Recorder(self._calls, f"{self._name}.{name}")
+
+    def __call__(self, *arguments, **options):
+        told = [repr(value) for value in (arguments, options)]
+        self._calls.append(f"{self._name} {' '.join(told)}")
+        return self
 
     def __getitem__(self, key):
         return self
 
+    def __repr__(self):
+        return self._name
+
     def __iter__(self):
-        return iter([self] * 6)
+        return iter(())
 
 
 @contextmanager
 def figure(path, size, rows=1, columns=1, **subplots):
-    canvas, axes = MagicMock(), Axes()
-    yield canvas, axes
-    drawn = f"{axes.mock_calls!r}\n{canvas.mock_calls!r}"
-    write_text(path, re.sub(r"0x[0-9a-f]+|id='\d+'", "", drawn))
+    calls: list[str] = []
+    grid = np.empty((rows, columns), dtype=object)
+    for place in np.ndindex(rows, columns):
+        grid[place] = Recorder(calls, f"axes{place}")
+    yield Recorder(calls, "figure"), grid
+    write_text(path, "\n".join(calls))
 
 
 def nothing(axes, text):
@@ -34,7 +52,7 @@ def nothing(axes, text):
 
 
 def checkpoint_colors(names):
-    return dict.fromkeys(names, "#000000") | {"chosen": "#000000"}
+    return dict.fromkeys([*names, "base", "judge-seed", "judge", "chosen"], "#000000")
 
 
 def with_interval(axes, x, rows, **style):
