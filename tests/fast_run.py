@@ -92,8 +92,8 @@ class FastRun:
             sys.executable,
             "-m",
             "snakemake",
-            *("--cores", str(cores), "--configfile", "my.yaml"),
             *arguments,
+            *("--cores", str(cores), "--configfile", "my.yaml"),
         ]
 
     def environment(self, **more):
