@@ -57,6 +57,7 @@ rule all:
         f"results/{RUN}/evaluation/summary.csv",
         f"results/{RUN}/evaluation/judge.csv",
         f"results/{RUN}/report.html",
+        [SHARING.source(path) for path in artifacts(RUN)],
 
 
 rule prompts:

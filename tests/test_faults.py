@@ -188,29 +188,40 @@ def flip(path):
     path.write_bytes(content)
 
 
+# File, damage, the rule that makes it, and one that reads it.
 DAMAGE = [
-    ("rounds/2/scores/sft-0/0-0.parquet", cut, "score_responses"),
-    ("rounds/2/selected/0.parquet", flip, "select_responses"),
-    ("prompts/unique.parquet", cut, "unique_prompts"),
-    ("models/judge/model.safetensors", flip, "train_judge"),
-    ("models/sft-0/SHA256SUMS", cut, "train_sft"),
+    ("rounds/2/scores/sft-0/0-0.parquet", cut, "score_responses", "select_responses"),
+    ("rounds/2/selected/0.parquet", flip, "select_responses", "build_dataset"),
+    ("prompts/unique.parquet", cut, "unique_prompts", "cluster_prompts"),
+    ("models/judge/model.safetensors", flip, "train_judge", "score_responses"),
+    ("models/sft-0/SHA256SUMS", cut, "train_sft", "sample_responses"),
 ]
 
 
-@pytest.mark.parametrize(("name", "damage", "rule"), DAMAGE, ids=[f"{d[1].__name__}-{d[2]}" for d in DAMAGE])
+@pytest.mark.parametrize(
+    ("name", "damage", "rule", "reader"), DAMAGE, ids=[f"{d[1].__name__}-{d[2]}" for d in DAMAGE]
+)
 def test_a_damaged_input_is_named_with_the_command_that_rebuilds_it(
-    undisturbed, tmp_path, name, damage, rule
+    undisturbed, tmp_path, name, damage, rule, reader
 ):
     run = undisturbed.copy(tmp_path / "run")
     damage(run.path(name))
-    again = ["--forcerun", "select_responses", "score_responses", "build_dataset", "cluster_prompts"]
-    done = run.run(*again, "sample_responses")
+    done = run.run("--forcerun", reader)
     printed = done.stdout + done.stderr
     assert done.returncode != 0
     assert f"results/small/{name}" in printed and f"rule {rule}" in printed
     command = re.search(r"snakemake --cores all (--force .*)", printed).group(1).split()
     run.finish(*[word for word in command if word != "--configfile"])
     run.finish()
+    same(run, undisturbed)
+
+
+@pytest.mark.parametrize("lost", ["rounds/2/scores/sft-0/0-0.parquet", "tables/training/round-2.csv"])
+def test_a_lost_file_between_is_made_again_and_nothing_behind_it(undisturbed, tmp_path, lost):
+    run = undisturbed.copy(tmp_path / "run")
+    run.path(lost).unlink()
+    _, ran, _ = run.update()
+    assert ran == {"small/score_responses/2-sft-0-0-0" if "scores" in lost else "small/train_round/2"}
     same(run, undisturbed)
 
 
