@@ -73,7 +73,7 @@ def own(files):
 
     def source(path):
         path = SHARING.source(path)
-        return ancient(path) if path.endswith("/model.safetensors") else path
+        return ancient(path) if Path(path).name == "model.safetensors" else path
 
     def found(w):
         paths = files(w)
@@ -289,6 +289,24 @@ def artifacts(run):
 
 
 SHARING = Sharing(workflow, PARENTS, results_of)
+
+
+# ablations
+
+
+def compared_runs(table):
+    """Main run first, then the variants that the table is about."""
+    return [RUN, *TABLES[table]]
+
+
+def compared_config(run):
+    """What the table says of a run: its variant's keys, and the judge that chose its responses."""
+    changes = {k: v for k, v in config["runs"].get(run, {}).items() if k != "table"}
+    return {
+        "run": run,
+        "changes": changes,
+        "judge": [cfg(run, "judge", "checkpoint"), cfg(run, "judge", "score")],
+    }
 
 
 # resources

@@ -3,10 +3,14 @@
 
 rule measure_round:
     input:
-        prompts=own(lambda w: [f"results/{w.run}/rounds/{w.round}/prompts/{s}.parquet" for s in shards(w.run)]),
+        prompts=own(
+            lambda w: [f"results/{w.run}/rounds/{w.round}/prompts/{s}.parquet" for s in shards(w.run)]
+        ),
         responses=own(lambda w: round_files(w.run, w.round, "samples")),
         scores=own(lambda w: round_files(w.run, w.round, "scores")),
-        selected=own(lambda w: [f"results/{w.run}/rounds/{w.round}/selected/{s}.parquet" for s in shards(w.run)]),
+        selected=own(
+            lambda w: [f"results/{w.run}/rounds/{w.round}/selected/{s}.parquet" for s in shards(w.run)]
+        ),
     output:
         scores="results/{run}/tables/rounds/{round}/scores.csv",
         best_of_n="results/{run}/tables/rounds/{round}/best_of_n.csv",
@@ -166,7 +170,9 @@ rule plot_scores:
 
 rule plot_best_of_n:
     input:
-        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)]),
+        tables=own(
+            lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)]
+        ),
     output:
         best_of_n=report(
             "results/{run}/tables/best_of_n.csv",
@@ -234,7 +240,9 @@ rule plot_length:
 
 rule list_candidates:
     input:
-        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)]),
+        tables=own(
+            lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)]
+        ),
     output:
         table=report(
             "results/{run}/tables/candidates.csv",

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ from alma.training_data import (
 EOS = 2  # <|im_end|> of the tiny checkpoint
 TRAINING = {
     "method": "full",
+    "last_layers": None,
     "learning_rate": 1e-3,
     "epochs": 1.5,
     "batch_size": 4,
@@ -346,6 +348,20 @@ def test_the_same_training_gives_the_same_bytes(sft, tiny_checkpoint, tmp_path, 
     assert counts == sorted(counts) and counts[0] > 0
     assert all(float(row["learning_rate"]) > 0 for row in curve)
     assert "a: 5/5 steps, loss " in log and "tokens/s" in log and "%|" not in log
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_only_the_last_layers_change(sft, tiny_checkpoint, tmp_path, method):
+    sft("a", method=method, last_layers=1)
+    before = load_model(tiny_checkpoint).state_dict()
+    after = load_model(tmp_path / "models" / "a").state_dict()
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed and all(re.match(r"model\.(layers\.1\.|norm\.)", name) for name in changed)
+
+
+def test_more_layers_than_the_model_has_are_refused(sft):
+    with pytest.raises(InputError, match=r"last_layers: found 9, expected at most 2, the model's layers"):
+        sft("a", last_layers=9)
 
 
 def test_a_trained_model_gives_its_answers_and_stops(tiny_checkpoint, tmp_path, tokenizer):

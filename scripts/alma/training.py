@@ -100,18 +100,53 @@ def arguments(
     }
 
 
-def lora_config(training: dict[str, Any]) -> Any:
-    """LoRA on all linear layers (the output layer stays as it is), or None for full fine-tuning."""
+def last_layers(model: Any, count: int, key: str) -> list[Any]:
+    """The last `count` transformer layers of a model.
+
+    Raises:
+        InputError: the model has fewer, or keeps them in another place than most models.
+    """
+    decoder = model.get_decoder()
+    layers = getattr(decoder, "layers", None)
+    if layers is None or not hasattr(decoder, "norm"):
+        raise InputError(
+            f"{key}.last_layers: found {count}, but {type(model).__name__} has no list of layers with a "
+            "norm behind it; use null"
+        )
+    if count > len(layers):
+        raise InputError(
+            f"{key}.last_layers: found {count}, expected at most {len(layers)}, the model's layers"
+        )
+    return list(layers[-count:])
+
+
+def freeze_below(model: Any, training: dict[str, Any], key: str) -> None:
+    """Leave gradients to the last layers and the norm behind them only, where the config says so."""
+    if training["last_layers"] is not None:
+        layers = last_layers(model, training["last_layers"], key)
+        model.requires_grad_(False)
+        for part in (*layers, model.get_decoder().norm):
+            part.requires_grad_(True)
+
+
+def lora_config(model: Any, training: dict[str, Any], key: str) -> Any:
+    """LoRA on the linear layers (the output layer stays as it is), or None for full fine-tuning."""
     if training["method"] == "full":
         return None
     from peft import LoraConfig
+    from torch.nn import Linear
 
+    targets: str | list[str] = "all-linear"
+    if training["last_layers"] is not None:
+        layers = last_layers(model, training["last_layers"], key)
+        inside = {part for layer in layers for part in layer.modules() if isinstance(part, Linear)}
+        targets = [name for name, part in model.named_modules() if part in inside]
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=training["lora_rank"],
         lora_alpha=training["lora_alpha"],
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules=targets,
     )
 
 
@@ -320,11 +355,12 @@ def _finish(trainer: Any, tokenizer: Any, checkpoint: Path, curve: str | Path, d
     resume.forget(Path(trainer.args.output_dir))
 
 
-def _load(model: str | Path, training: dict[str, Any], device: str) -> tuple[Any, Any, list[int]]:
+def _load(model: str | Path, training: dict[str, Any], device: str, key: str) -> tuple[Any, Any, list[int]]:
     """Model, tokenizer and end-of-sequence ids of the checkpoint that training starts from."""
     _quiet()
     half = device == "cuda" and training["method"] == "lora"
     loaded = load_model(model, "bfloat16" if half else "float32")
+    freeze_below(loaded, training, key)
     tokenizer = load_tokenizer(model)
     return loaded.to(device), tokenizer, eos_ids(loaded, tokenizer)
 
@@ -360,7 +396,7 @@ def train_supervised(
             longer finite.
     """
     device = choose_device(device)
-    start, tokenizer, stop_ids = _load(model, training, device)
+    start, tokenizer, stop_ids = _load(model, training, device, key)
     examples = sft_examples(tokenizer, rows, stop_ids, training["max_length"], key)
 
     from datasets import Dataset
@@ -388,7 +424,7 @@ def train_supervised(
             data_collator=one_row if in_rows else None,
             train_dataset=Dataset.from_list(examples),
             processing_class=tokenizer,
-            peft_config=lora_config(training),
+            peft_config=lora_config(start, training, key),
         )
         _run(trainer, state, follow(checkpoint.name, key))
     _finish(trainer, tokenizer, checkpoint, curve, device)
@@ -424,7 +460,7 @@ def train_preferences(
             "  Raise samples_per_prompt or prompts_per_round, or look at the judge."
         )
     device = choose_device(device)
-    start, tokenizer, stop_ids = _load(model, training, device)
+    start, tokenizer, stop_ids = _load(model, training, device, key)
     examples = preference_examples(tokenizer, rows, stop_ids, training["max_length"], key)
 
     from datasets import Dataset
@@ -447,7 +483,7 @@ def train_preferences(
             args=DPOConfig(**values, beta=beta, loss_type=["sigmoid"], precompute_ref_log_probs=True),
             train_dataset=Dataset.from_list(examples),
             processing_class=tokenizer,
-            peft_config=lora_config(training),
+            peft_config=lora_config(start, training, key),
         )
         _run(trainer, state, follow(checkpoint.name, key))
     _finish(trainer, tokenizer, checkpoint, curve, device)
