@@ -137,27 +137,14 @@ def preference_examples(
     return _keep_short(examples, lengths, max_length, key)
 
 
-def shared_prefix(examples: list[dict[str, list[int]]]) -> int:
-    """Number of tokens that all examples begin with, short of the last token of every prompt.
-
-    The last token of a prompt predicts the first of the completion, so each example keeps its own.
-    """
-    if len(examples) < 2:
-        return 0
-    limit = min(sum(1 for label in example["labels"] if label == IGNORED) - 1 for example in examples)
-    first = examples[0]["input_ids"]
-    for i in range(max(limit, 0)):
-        if any(example["input_ids"][i] != first[i] for example in examples):
-            return i
-    return max(limit, 0)
-
-
 def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
-    """Lay a micro-batch out as one row without padding, its common prefix computed once.
+    """Lay a micro-batch out as one row without padding, where equal beginnings are computed once.
 
-    Every example attends to the prefix and to itself alone, at the positions that it has alone; so
-    loss and gradients are those of a padded batch. The judge's examples share their rubric, which
-    is more than a third of their tokens, and padding costs another fifth.
+    The row holds the prompts as a tree: two examples share the tokens that both begin with, short of
+    each prompt's last token, which predicts the first of the completion. Every token attends to those
+    before it in its own example, at the positions that it has alone; so loss and gradients are those
+    of a padded batch. The judge's examples share their rubric and, in part, their prompts, which is
+    half of their tokens; padding would cost another fifth.
 
     Returns:
         `input_ids`, `position_ids`, `labels`, `shift_labels`: int64 [1, S]; `shift_labels[0, i]` is
@@ -166,22 +153,34 @@ def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
     """
     import torch
 
-    shared = shared_prefix(examples)
-    ids = list(examples[0]["input_ids"][:shared])
-    positions, owner, targets = list(range(shared)), [-1] * shared, [IGNORED] * shared
-    for number, example in enumerate(examples):
-        own = example["input_ids"][shared:]
-        ids += own
-        positions += range(shared, shared + len(own))
-        owner += [number] * len(own)
-        targets += [*example["labels"][shared + 1 :], IGNORED]
-    owners = torch.tensor(owner)
-    sees = (owners[:, None] == owners[None, :]) | (owners[None, :] == -1)
+    ids: list[int] = []
+    before: list[int] = []  # where the token before stands, or -1
+    positions: list[int] = []
+    targets: list[int] = []
+    known: dict[tuple[int, int], int] = {}  # (place of the token before, token): its place
+    for example in examples:
+        own = max(example["labels"].count(IGNORED) - 1, 0)  # from here on nothing is shared
+        place = -1
+        for i, token in enumerate(example["input_ids"]):
+            last, shared = place, i < own
+            place = known.get((last, token), len(ids)) if shared else len(ids)
+            if place < len(ids):
+                continue
+            if shared:
+                known[last, token] = place
+            ids.append(token)
+            before.append(last)
+            positions.append(i)
+            targets.append(example["labels"][i + 1] if i + 1 < len(example["labels"]) else IGNORED)
+    sees = torch.eye(len(ids), dtype=torch.bool)
+    for place, last in enumerate(before):
+        if last >= 0:
+            sees[place] |= sees[last]
     shift_labels = torch.tensor([targets])
     return {
         "input_ids": torch.tensor([ids]),
         "position_ids": torch.tensor([positions]),
-        "attention_mask": sees.tril()[None, None],
+        "attention_mask": sees[None, None],
         "labels": shift_labels,  # the trainer looks for this name before it counts the targets
         "shift_labels": shift_labels,
     }
