@@ -39,7 +39,7 @@ def test_the_files_read_cleanly_and_to_the_counts(tmp_path):
     )
     kinds = ("sft", "judge", "judge", "judge_pair", "eval")
     tables = [read_table(path, kind) for path, kind in zip(paths, kinds, strict=True)]
-    assert [len(table) for table in tables] == [132, 504, 126, 0, 128]
+    assert [len(table) for table in tables] == [132, 246, 60, 0, 128]
     assert {row["annotator"] for table in tables[1:3] for row in table} == {0}
 
 
