@@ -58,6 +58,8 @@ rule all:
         f"results/{RUN}/evaluation/judge.csv",
         f"results/{RUN}/report.html",
         [SHARING.source(path) for path in artifacts(RUN)],
+    message:
+        "All results are there"
 
 
 rule prompts:

@@ -80,11 +80,14 @@ def test_the_list_of_rules_is_complete(undisturbed):
 
 
 def test_a_job_of_any_rule_may_be_killed_in_the_middle_of_a_write(undisturbed, tmp_path):
-    """The first job of each rule is killed while it writes, and the same command runs again."""
+    """The first job of each rule is killed while it writes, and the same command runs again.
+
+    With --keep-going, so that one run has several of them killed.
+    """
     run = FastRun.make(tmp_path / "run")
     while True:
         before, finished = run.logs(), run.finished()
-        done = run.run(TEST_KILL="each:1")
+        done = run.run("--keep-going", TEST_KILL="each:1")
         again = {name for name, stamp in run.logs().items() if before.get(name, stamp) != stamp}
         assert not again & finished, "a finished job ran again"
         if done.returncode == 0:
