@@ -30,6 +30,7 @@ SMALL = {
     "prompts_per_shard": 3,
     "samples_per_prompt": 4,
     "samples_per_block": 4,
+    "sampling": {"temperature": 1.0},
     "checkpoints": {"sft": 1, "sample": ["sft-0", "latest"]},
     "judge": {"distillation": {"pairs": 4, "replay": 6}},
     "evaluation": {"benchmarks": {"everyday": "data/eval.jsonl"}, "resamples": 100},
