@@ -185,7 +185,7 @@ CASES = [
         "judge-training",
         "change `judge.training.epochs`",
         {"train_judge_seed"} | FROM_SEED_JUDGE,
-        override={"judge": {"training": {"epochs": 5}}},
+        override={"judge": {"training": {"epochs": 0.5}}},
     ),
     Case(
         "judge-template",

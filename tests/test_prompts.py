@@ -487,7 +487,6 @@ def cluster(tmp_path: Path, paths: list[str], **changes) -> list[dict]:
         "clusters": 5,
         "iterations": 10,
         "diversify": True,
-        "rounds": 2,
     }
     cluster_prompts.main(paths, tmp_path / "clusters.parquet", **(values | changes))
     return read_table(tmp_path / "clusters.parquet", "cluster")
