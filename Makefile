@@ -12,7 +12,7 @@ run: ## set up .venv, then the whole workflow on config.yaml
 
 test: ## set up .venv with the test tools, then the test suite
 	@bash envs/setup.sh test
-	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: ## ruff, snakefmt, snakemake --lint, mypy
 	@bash envs/setup.sh test

@@ -99,15 +99,18 @@ def test_a_job_of_any_rule_may_be_killed_in_the_middle_of_a_write(undisturbed, t
 
 def test_training_killed_between_two_files_leaves_no_model_that_looks_whole(undisturbed, tmp_path):
     run = FastRun.make(tmp_path / "run")
-    done = run.run(TEST_KILL="train_sft:4")
+    target = "results/small/models/sft-0/config.json"
+    done = run.run(target, TEST_KILL="train_sft:4")
     assert done.returncode != 0
     left = [p.name for p in run.path("models/sft-0").glob("*")]
     assert "provenance.json" not in left
-    run.finish()
-    same(run, undisturbed)
+    run.finish(target)
+    made, wanted = run.artifacts(), undisturbed.artifacts()
+    assert "small/models/sft-0/model.safetensors" in made
+    assert [name for name in made if made[name] != wanted.get(name)] == []
 
 
-@pytest.mark.parametrize("jobs", [3, 15, 30])
+@pytest.mark.parametrize("jobs", [3, 20])
 def test_snakemake_itself_may_be_killed(undisturbed, tmp_path, jobs):
     run = FastRun.make(tmp_path / "run")
     process = run.start()
@@ -247,10 +250,4 @@ def test_an_edit_during_a_run_stops_it_with_a_message(undisturbed, tmp_path):
     assert "was edited after this run started" in (run.folder / "printed.txt").read_text()
     path.write_text(text)
     run.finish()
-    same(run, undisturbed)
-
-
-def test_other_numbers_of_cores_give_the_same_bytes(undisturbed, tmp_path):
-    run = FastRun.make(tmp_path / "run")
-    run.finish(cores=1)
     same(run, undisturbed)
