@@ -63,9 +63,9 @@ def check(done):
 
 def test_the_dry_run_plans_every_stage(workflow):
     plan = workflow.jobs()
-    assert plan["train_sft"] == 2 and plan["train_round"] == 2
-    assert plan["sample_responses"] == plan["score_responses"] == 2 + 3  # checkpoints of the rounds 2 and 3
-    assert plan["sample_evaluation"] == plan["score_evaluation"] == 5
+    assert plan["train_sft"] == 1 and plan["train_round"] == 2
+    assert plan["sample_responses"] == plan["score_responses"] == 1 + 2  # checkpoints of the rounds 2 and 3
+    assert plan["sample_evaluation"] == plan["score_evaluation"] == 4
     assert {"read_seeds", "base_model", "train_judge", "cluster_prompts", "render_report"} <= set(plan)
 
 
@@ -74,13 +74,13 @@ def test_shards_and_blocks_multiply_the_jobs(workflow):
         prompts_per_round=8, prompts_per_shard=3, samples_per_prompt=8, prompts={"clusters": 9}
     )
     assert plan["round_prompts"] == plan["select_responses"] == 2 * 3  # rounds x shards
-    assert plan["sample_responses"] == plan["score_responses"] == 3 * 2 * (2 + 3)  # shards x blocks x models
+    assert plan["sample_responses"] == plan["score_responses"] == 3 * 2 * (1 + 2)  # shards x blocks x models
 
 
 def test_best_of_n_runs_from_base_to_report(workflow):
     done = workflow.run()
     check(done)
-    for name in ("base", "sft-0", "sft-1", "judge-seed", "judge", "round-2", "round-3"):
+    for name in ("base", "sft-0", "judge-seed", "judge", "round-2", "round-3"):
         folder = workflow.results / "models" / name
         assert {"config.json", "model.safetensors", "tokenizer.json", "provenance.json"} <= set(
             os.listdir(folder)
@@ -95,7 +95,7 @@ def test_best_of_n_runs_from_base_to_report(workflow):
 def test_the_tables_fit_together(workflow):
     """Ids join, samples follow the remainder rule, prompts are used once, chosen is best."""
     seen = set()
-    for round_, names in ((2, ["sft-0", "sft-1"]), (3, ["sft-0", "sft-1", "round-2"])):
+    for round_, names in ((2, ["sft-0"]), (3, ["sft-0", "round-2"])):
         responses, scores, prompts, selected = [], [], [], []
         for shard in [0]:
             prompts += workflow.table(f"rounds/{round_}/prompts/{shard}.parquet", "round_prompt")
