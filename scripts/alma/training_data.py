@@ -144,7 +144,7 @@ def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
     each prompt's last token, which predicts the first of the completion. Every token attends to those
     before it in its own example, at the positions that it has alone; so loss and gradients are those
     of a padded batch. The judge's examples share their rubric and, in part, their prompts, which is
-    half of their tokens; padding would cost another fifth.
+    half of their tokens.
 
     Returns:
         `input_ids`, `position_ids`, `labels`, `shift_labels`: int64 [1, S]; `shift_labels[0, i]` is
