@@ -67,7 +67,8 @@ class FastRun:
         for name in ("engine", "training", "pooling", "figures"):
             shutil.copy(STAND_INS / f"{name}.py", self.folder / "scripts" / "alma")
         with (self.folder / "scripts" / "alma" / "files.py").open("a") as handle:
-            handle.write((STAND_INS / "killer.py").read_text())
+            for name in ("no_pandas", "killer"):
+                handle.write((STAND_INS / f"{name}.py").read_text())
         for name in ("base_model", "render_report"):
             shutil.copy(STAND_INS / f"{name}.py", self.folder / "scripts")
         (self.folder / "data").mkdir()

@@ -4,6 +4,7 @@ Every request holds its own seed and one sample, so on a CPU in float32 a text d
 the prompt and the seed, and not on the batch that it is part of.
 """
 
+import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,7 @@ def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:
     _prepare_environment(gpu, engine["kv_cache_gib"])
     from vllm import LLM
 
+    gc.freeze()  # vLLM runs the garbage collector as it starts; it need not walk what was imported
     dtype = engine["dtype"]
     options: dict[str, Any] = {
         "dtype": ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype,

@@ -1,6 +1,8 @@
 """What every script does around its `main`: log, threads, checks of code and inputs, errors, provenance."""
 
+import atexit
 import errno
+import gc
 import json
 import logging
 import os
@@ -66,6 +68,28 @@ def check_code(spec: dict[str, Any]) -> None:
         )
 
 
+def _start_and_end_quickly(snakemake: Any) -> None:
+    """Save seconds of each job that loads a model: some million objects come with the libraries.
+
+    Python's cyclic garbage collector walks them again and again while they are imported, so it runs
+    less often. At the end Python would take them apart one by one; the process leaves before that,
+    when the exit handlers of all libraries have run (the first one registered is the last to run).
+    """
+    gc.set_threshold(50_000, 50, 50)
+    if getattr(sys.modules["__main__"], "snakemake", None) is snakemake:
+        atexit.register(_leave)
+
+
+_ended_well = False
+
+
+def _leave() -> None:
+    if _ended_well:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
 @contextmanager
 def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     """Run the body of a rule's script; yields the rule's config (the `config` of its spec).
@@ -77,6 +101,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     terminal = _log_to(snakemake.log[0])
     spec = json.loads(snakemake.params.spec)
     limit_threads(spec["threads"])
+    _start_and_end_quickly(snakemake)
     watch()
     try:
         check_code(spec)
@@ -97,3 +122,5 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         os._exit(1)
     outputs = [str(path) for path in snakemake.output]
     write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs)
+    global _ended_well
+    _ended_well = True
