@@ -117,7 +117,9 @@ def test_snakemake_itself_may_be_killed(undisturbed, tmp_path):
     run = FastRun.make(tmp_path / "run")
     for jobs in (3, 20):
         process = run.start()
-        wait_for(lambda jobs=jobs: len(run.logs()) >= jobs or process.poll() is not None)
+        while len(run.logs()) < jobs:
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert any((run.folder / ".snakemake" / "locks").iterdir()), "the lock was left"
