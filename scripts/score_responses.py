@@ -4,7 +4,7 @@ Reads:
     models/{judge.checkpoint}/: the judge.
     rounds/{round}/prompts/{shard}.parquet: prompt_id, prompt.
     rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet: prompt_id, response_id, response.
-    seeds/judge.parquet: rated rows, for the few-shot judge.
+    seeds/judge.parquet: rated rows, for a few-shot judge only.
 Writes:
     rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet: response_id, prompt_id,
     score (float64 0-10 or null), mass (float64), p (eleven float64), a row a response.
@@ -21,7 +21,7 @@ def main(
     model: str | Path,
     prompts: str | Path,
     responses: str | Path,
-    seeds: str | Path | None,
+    seeds: list[str],
     scores: str | Path,
     *,
     seed: int,
@@ -34,19 +34,18 @@ def main(
     """Score every response; prompts and responses are joined by id."""
     from alma.engine import open_engine
     from alma.judging import few_shot_examples, score_pairs
-    from alma.tables import read_table, write_table
+    from alma.tables import read_table, read_tables, write_table
 
     texts = {row["prompt_id"]: row["prompt"] for row in read_table(prompts, "round_prompt")}
     rows = read_table(responses, "response")
     results: list[dict[str, Any]] = []
-    rated = read_table(seeds, "judge") if seeds else []
     if rows:
         results = score_pairs(
             open_engine(model, engine),
             [(texts[row["prompt_id"]], row["response"]) for row in rows],
             min_mass=min_mass,
             max_unreadable=max_unreadable,
-            examples=few_shot_examples(rated, examples, seed),
+            examples=few_shot_examples(read_tables(seeds, "judge"), examples, seed),
             score=score,
         )
     ids = ("response_id", "prompt_id")
@@ -65,7 +64,7 @@ if "snakemake" in globals():
             Path(snakemake.input.model[0]).parent,
             snakemake.input.prompts,
             snakemake.input.responses,
-            snakemake.input.get("seeds"),
+            snakemake.input.seeds,
             snakemake.output.scores,
             **config,
         )
