@@ -27,7 +27,9 @@ class Files(list):
 snakemake = Box(rule="demo", log=["run/x.log"], params=Box(spec=sys.argv[1]), wildcards={{"round": "2"}},
                 input=["in.txt"], output=["results/r/a/out.txt"])
 with job(snakemake) as config:
-    print("inside")
+    import atexit
+    atexit.register(lambda: open("handler.txt", "w").close())
+    print("inside", end="")
     if config["fail"]:
         raise InputError("row 3: found x, expected y")
     import os
@@ -64,6 +66,13 @@ def test_an_input_error_is_one_message_without_a_traceback(tmp_path):
     code, log = run_job(tmp_path, fail=True)
     assert code == 1 and "error: row 3: found x, expected y" in log and "Traceback" not in log
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_exit_handlers_run_and_the_last_words_are_in_the_log(tmp_path, fail):
+    """A job that ended well leaves without taking the libraries apart (`job._leave`)."""
+    code, log = run_job(tmp_path, fail=fail)
+    assert code == fail and (tmp_path / "handler.txt").exists() and "inside" in log
 
 
 def test_code_edited_after_the_plan_stops_the_job(tmp_path):
