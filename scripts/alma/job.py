@@ -80,7 +80,7 @@ def _start_and_end_quickly(snakemake: Any) -> None:
         atexit.register(_leave)
 
 
-_ended_well = False
+_ended_well = False  # `job` sets it
 
 
 def _leave() -> None:

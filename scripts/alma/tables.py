@@ -182,7 +182,7 @@ def read_table(path: str | Path, kind: str) -> list[dict[str, Any]]:
         InputError: the file is damaged or has another schema; the message says how to rebuild it.
     """
     try:
-        # Not pq.read_table, which imports pandas: in most jobs that would take longer than all the rest.
+        # pq.read_table would import pandas, which a job that only reads has no need of.
         with pq.ParquetFile(path) as file:
             table = file.read()
     except (OSError, pa.ArrowException) as error:
