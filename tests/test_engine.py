@@ -1,4 +1,7 @@
-"""vLLM on the tiny model: ratings against a float32 reference, texts that do not depend on the batch."""
+"""vLLM on tiny models: ratings against a float32 reference, texts that do not depend on the batch.
+
+Llama is what the default is, Gemma 3 (layers with a short window) what config/gemma3-270m.yaml is.
+"""
 
 import json
 import subprocess
@@ -6,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_model
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +23,7 @@ OPTIONS = {
     "tensor_parallel_size": 1,
 }
 
-# One process with an engine serves all tests of this module: loading costs more than running.
+# One process with an engine serves all tests of an architecture: loading costs more than running.
 PROGRAM = """
 import json, sys
 sys.path.insert(0, "scripts")
@@ -50,10 +54,17 @@ json.dump({
 """
 
 
+@pytest.fixture(
+    scope="module", params=[tiny_model.tiny_model, tiny_model.tiny_gemma], ids=["llama", "gemma3"]
+)
+def checkpoint(request, tmp_path_factory):
+    return tiny_model.write_checkpoint(tmp_path_factory.mktemp("engine") / "model", request.param)
+
+
 @pytest.fixture(scope="module")
-def outcome(tiny_checkpoint, tmp_path_factory):
+def outcome(checkpoint, tmp_path_factory):
     out = tmp_path_factory.mktemp("engine") / "out.json"
-    command = [sys.executable, "-c", PROGRAM, str(tiny_checkpoint), json.dumps(OPTIONS), str(out)]
+    command = [sys.executable, "-c", PROGRAM, str(checkpoint), json.dumps(OPTIONS), str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return json.loads(out.read_text())
@@ -73,12 +84,12 @@ def test_the_token_limit_is_reported(outcome):
     assert outcome["cut"] == [["length", 3]]
 
 
-def test_ratings_match_a_float32_reference(outcome, tiny_checkpoint):
+def test_ratings_match_a_float32_reference(outcome, checkpoint):
     """Teacher-forced log-probabilities of all ratings from transformers, one text at a time."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     worst = 0.0
     for ids, got in zip(outcome["judged"], outcome["logprobs"], strict=True):
         for rating, value in zip(outcome["ratings"], got, strict=True):

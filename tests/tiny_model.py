@@ -72,6 +72,32 @@ def tiny_model(seed: int = 0):
         return LlamaForCausalLM(config).eval()
 
 
+def tiny_gemma(seed: int = 0):
+    """A random Gemma 3 of 4 layers, every second one with a window of 32 tokens; else like `tiny_model`."""
+    import torch
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    config = Gemma3TextConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=64,
+        query_pre_attn_scalar=64,
+        sliding_window=32,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        max_position_embeddings=MAX_POSITIONS,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Gemma3ForCausalLM(config).eval()
+
+
 def write_base(folder: Path) -> Path:
     """Write the tiny base model as transformers saves it, as a user would bring one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,11 +106,11 @@ def write_base(folder: Path) -> Path:
     return folder
 
 
-def write_checkpoint(folder: Path) -> Path:
-    """Write the tiny model as a checkpoint of a run, with templates/chatml.jinja."""
+def write_checkpoint(folder: Path, make_model=tiny_model) -> Path:
+    """Write a tiny model as a checkpoint of a run, with templates/chatml.jinja."""
     from alma.checkpoints import save_checkpoint
 
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+    model, tokenizer = make_model(), tiny_tokenizer()
     template = REPOSITORY / "templates" / "chatml.jinja"
     tokenizer.chat_template = template.read_text(encoding="utf-8").rstrip("\n")
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
