@@ -48,54 +48,50 @@ def tiny_tokenizer():
     )
 
 
-def tiny_model(seed: int = 0):
-    """A random Llama of 2 layers, hidden size 128, 2 heads of 64 (sizes that vLLM's CPU engine takes)."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+# Sizes that vLLM's CPU engine takes.
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_attention_heads": 2,
+    "head_dim": 64,
+    "max_position_embeddings": MAX_POSITIONS,
+    "bos_token_id": None,
+    "eos_token_id": 0,
+    "pad_token_id": None,
+}
 
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=64,
-        max_position_embeddings=MAX_POSITIONS,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=None,
-    )
+
+def randomly(build, seed: int):
+    """`build()`, a model, with random weights that depend on the seed alone."""
+    import torch
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config).eval()
+        return build().eval()
+
+
+def tiny_model(seed: int = 0):
+    """A random Llama of 2 layers."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(**SIZES, num_hidden_layers=2, num_key_value_heads=2, tie_word_embeddings=True)
+    return randomly(lambda: LlamaForCausalLM(config), seed)
 
 
 def tiny_gemma(seed: int = 0):
-    """A random Gemma 3 of 4 layers, every second one with a window of 32 tokens; else like `tiny_model`."""
-    import torch
+    """A random Gemma 3 of 4 layers, every second one with a window of 32 tokens."""
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     config = Gemma3TextConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=256,
+        **SIZES,
         num_hidden_layers=4,
-        num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=64,
         query_pre_attn_scalar=64,
         sliding_window=32,
         layer_types=["sliding_attention", "full_attention"] * 2,
-        max_position_embeddings=MAX_POSITIONS,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=None,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return Gemma3ForCausalLM(config).eval()
+    return randomly(lambda: Gemma3ForCausalLM(config), seed)
 
 
 def write_base(folder: Path) -> Path:
