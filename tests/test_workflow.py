@@ -71,7 +71,7 @@ def test_the_dry_run_plans_every_stage(workflow):
 
 def test_shards_and_blocks_multiply_the_jobs(workflow):
     plan = workflow.jobs(
-        prompts_per_round=8, prompts_per_shard=3, samples_per_prompt=8, prompts={"clusters": 9}
+        prompts_per_round=8, prompts_per_shard=3, samples_per_prompt=10, prompts={"clusters": 9}
     )
     assert plan["round_prompts"] == plan["select_responses"] == 2 * 3  # rounds x shards
     assert plan["sample_responses"] == plan["score_responses"] == 3 * 2 * (1 + 2)  # shards x blocks x models
@@ -96,19 +96,22 @@ def test_the_tables_fit_together(workflow):
     """Ids join, samples follow the remainder rule, prompts are used once, chosen is best."""
     seen = set()
     for round_, names in ((2, ["sft-0"]), (3, ["sft-0", "round-2"])):
-        responses, scores, prompts, selected = [], [], [], []
-        for shard in [0]:
-            prompts += workflow.table(f"rounds/{round_}/prompts/{shard}.parquet", "round_prompt")
-            selected += workflow.table(f"rounds/{round_}/selected/{shard}.parquet", "selected")
-            for name in names:
-                responses += workflow.table(f"rounds/{round_}/samples/{name}/{shard}-0.parquet", "response")
-                scores += workflow.table(f"rounds/{round_}/scores/{name}/{shard}-0.parquet", "score")
+        prompts = workflow.table(f"rounds/{round_}/prompts/0.parquet", "round_prompt")
+        selected = workflow.table(f"rounds/{round_}/selected/0.parquet", "selected")
+        responses, scores = [], []
+        for place, name in enumerate(names):
+            drawn = workflow.table(f"rounds/{round_}/samples/{name}/0-0.parquet", "response")
+            for row in prompts:
+                samples = [r["sample"] for r in drawn if r["prompt_id"] == row["prompt_id"]]
+                assert samples == list(range(place, 5, len(names)))
+            responses += drawn
+            scores += workflow.table(f"rounds/{round_}/scores/{name}/0-0.parquet", "score")
         ids = {row["prompt_id"] for row in prompts}
         assert len(prompts) == len(ids) == 4 and not ids & seen
         seen |= ids
         assert len({row["cluster"] for row in prompts}) == 4
         by_prompt = {key: sorted(r["sample"] for r in responses if r["prompt_id"] == key) for key in ids}
-        assert all(samples == [0, 1, 2, 3] for samples in by_prompt.values())
+        assert all(samples == [0, 1, 2, 3, 4] for samples in by_prompt.values())
         assert [s["response_id"] for s in scores] == [r["response_id"] for r in responses]
         value = {row["response_id"]: row["score"] for row in scores}
         finished = {r["response_id"] for r in responses if r["finish_reason"] == "stop"}
