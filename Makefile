@@ -20,7 +20,7 @@ lint: ## ruff, snakefmt, snakemake --lint, mypy
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake --lint
-	.venv/bin/mypy scripts
+	.venv/bin/mypy scripts tools
 
 bench: ## the benchmarks, one after the other
 	@bash envs/setup.sh test

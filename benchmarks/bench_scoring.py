@@ -40,7 +40,7 @@ def reference_scores(model_dir: Path, texts: list[tuple[str, str]]) -> list[floa
     """Expected ratings from transformers, one response at a time, all ratings teacher-forced."""
     import torch
 
-    from alma.chat import prompt_ids
+    from alma.chat_template import prompt_ids
     from alma.checkpoints import load_model, load_tokenizer
     from alma.judging import PREFILL, expected_rating, judge_messages, rating_probabilities, rating_tokens
 
@@ -61,7 +61,7 @@ def reference_scores(model_dir: Path, texts: list[tuple[str, str]]) -> list[floa
 
 def main(model_dir: Path) -> None:
     """Time both ways and print the figures."""
-    from alma.job import limit_threads
+    from alma.workflow.job import limit_threads
 
     limit_threads(2)
     from alma.engine import open_engine

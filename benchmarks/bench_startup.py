@@ -23,8 +23,8 @@ REPEATS = 3
 
 def run_job(way: str, model: str) -> None:
     """One job in this process, which is a child: "alma", or "plain" without what saves time."""
-    from alma.codehash import code_hash
-    from alma.job import job
+    from alma.workflow.codehash import code_hash
+    from alma.workflow.job import job
 
     spec = {"script": SCRIPT, "code": code_hash(ROOT / "scripts" / SCRIPT), "threads": 1, "config": {}}
     facts = SimpleNamespace(

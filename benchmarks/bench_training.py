@@ -49,7 +49,7 @@ def padded_loss(model: Any, examples: list[dict[str, list[int]]]) -> Any:
 
 def main(model_dir: Path, count: int = 24) -> None:
     """Time the three ways and print the figures."""
-    from alma.job import limit_threads
+    from alma.workflow.job import limit_threads
 
     limit_threads(1)
     from torch.nn.functional import cross_entropy

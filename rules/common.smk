@@ -11,13 +11,13 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from alma.codehash import code_hash
-from alma.config import check_config, data_sources, is_local, parents, run_configs, tables
-from alma.cutoff import install as install_cutoff
+from alma.workflow.codehash import code_hash
+from alma.workflow.config import check_config, data_sources, is_local, parents, run_configs, tables
+from alma.workflow.cutoff import install as install_cutoff
 from alma.errors import InputError
-from alma.run_lock import hold
-from alma.sharding import block_samples, ceil_div, shard_range
-from alma.variants import Sharing
+from alma.workflow.run_lock import hold
+from alma.workflow.sharding import block_samples, ceil_div, shard_range
+from alma.workflow.variants import Sharing
 
 try:
     check_config(config)
@@ -67,7 +67,7 @@ def spec(script, threads=1, **values):
 def own(files):
     """Input function: artifacts of the job's run, each from the run that makes it.
 
-    A variant takes from the run that it inherits from whatever is the same there (alma.variants).
+    A variant takes from the run that it inherits from whatever is the same there (alma.workflow.variants).
     Weights count by their SHA256SUMS, not by their time stamp: they are too large to hash at each job.
     """
 
@@ -215,7 +215,7 @@ def distillation_files(run, kind):
 
 def few_shot_judge(w):
     """Rated examples in the context of the judge that scores the rounds: only the base model needs them."""
-    return cfg(w, "judge", "examples") if cfg(w, "judge", "checkpoint") == "base" else 0
+    return cfg(w, "judge", "shots") if cfg(w, "judge", "checkpoint") == "base" else 0
 
 
 def dataset_sources(run, round_):
@@ -326,5 +326,5 @@ def needs_gpu(w):
 def print_summary(when):
     """What a user reads before and after the jobs; a failure here never fails the run."""
     subprocess.run(
-        [sys.executable, str(SCRIPTS / "summary.py"), when, RUN, final_checkpoint(RUN)], check=False
+        [sys.executable, str(ROOT / "tools" / "summary.py"), when, RUN, final_checkpoint(RUN)], check=False
     )

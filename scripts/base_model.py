@@ -353,7 +353,7 @@ def main(folder: str | Path, *, source: str, chat_template: str | None, accept_t
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(Path(snakemake.output[0]).parent, **config)

@@ -68,7 +68,7 @@ def main(sources: list[str], dataset: str | Path, preferences: str | Path, *, ro
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -37,7 +37,7 @@ def main(
         raise InputError(
             f"prompts.clusters: found {clusters}, but only {len(ids)} prompts passed the filters "
             f"(tables/prompt_filters.csv counts what was removed).\n"
-            f"  Raise prompts.per_shard or lower prompts.clusters."
+            f"  Raise prompts.raw_per_shard or lower prompts.clusters."
         )
     distances: list[float | None] = [None] * len(ids)
     if diversify:
@@ -57,7 +57,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(list(snakemake.input.embeddings), snakemake.output.clusters, **config)

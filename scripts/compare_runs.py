@@ -61,7 +61,7 @@ def main(summaries: list[str], judges: list[str], table: str | Path, *, runs: li
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -18,8 +18,8 @@ from alma.clustering import write_embeddings
 from alma.engine import use_gpu
 from alma.pooling import embed_texts, load_encoder
 from alma.progress import Progress
-from alma.sharding import even_range
 from alma.tables import read_table
+from alma.workflow.sharding import even_range
 
 
 def main(
@@ -35,7 +35,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -135,7 +135,7 @@ def main(tables: list[str], candidates: str | Path, html: str | Path) -> None:
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -27,8 +27,8 @@ from typing import Any
 from alma.csv_tables import rounded_row
 from alma.measures import words
 from alma.selection import is_eligible
-from alma.sharding import even_range
 from alma.statistics import best_of_curve, mean, spearman
+from alma.workflow.sharding import even_range
 
 # Candidates of a round that people can read; more make a page too large to open.
 READABLE_CANDIDATES = 2000
@@ -216,7 +216,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -58,7 +58,7 @@ def main(tables: list[str], best_of_n: str | Path, figure_path: str | Path) -> N
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -67,7 +67,7 @@ def main(table: str | Path, calibration: str | Path, figure_path: str | Path) ->
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

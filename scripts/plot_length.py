@@ -53,7 +53,7 @@ def main(tables: list[str], length: str | Path, figure_path: str | Path) -> None
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

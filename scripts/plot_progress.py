@@ -63,7 +63,7 @@ def main(summary: str | Path, progress: str | Path) -> None:
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(snakemake.input.summary, snakemake.output.progress, **config)

@@ -40,7 +40,7 @@ def main(filters: str | Path, figure_path: str | Path) -> None:
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(snakemake.input.filters, snakemake.output.figure, **config)

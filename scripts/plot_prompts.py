@@ -84,7 +84,7 @@ def main(embeddings: list[str], clusters: str | Path, figure_path: str | Path) -
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

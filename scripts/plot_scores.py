@@ -66,7 +66,7 @@ def main(tables: list[str], scores: str | Path, figure_path: str | Path) -> None
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -44,7 +44,7 @@ def main(curves: list[str], figure_path: str | Path, *, checkpoints: list[str]) 
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(list(snakemake.input.curves), snakemake.output.figure, **config)

@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from alma.config import ROOT
 from alma.files import atomic_path, write_json
+from alma.workflow.config import ROOT
 
 
 def command(config_file: str | Path, html: str | Path, targets: list[str]) -> list[str]:
@@ -50,7 +50,7 @@ def main(contents: list[str], html: str | Path, *, settings: dict[str, Any]) -> 
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(list(snakemake.input.contents), snakemake.output.html, **config)

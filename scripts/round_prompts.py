@@ -63,7 +63,7 @@ def main(
         raise InputError(
             f"prompts_per_round: round {round_} needs {first + prompts_in_shard} clusters that still hold "
             f"an unused prompt, but only {len(members)} do.\n"
-            f"  Raise prompts.per_shard, or lower prompts_per_round, rounds or prompts.clusters."
+            f"  Raise prompts.raw_per_shard, or lower prompts_per_round, rounds or prompts.clusters."
         )
     wanted = [row["prompt_id"] for row in chosen]
     texts = {row["prompt_id"]: row for row in read_rows(prompts, "prompt", "prompt_id", wanted)}
@@ -73,7 +73,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(snakemake.input.prompts, snakemake.input.clusters, snakemake.output.prompts, **config)

@@ -48,7 +48,7 @@ def main(
     max_tokens: int,
 ) -> None:
     """Sample `len(samples)` responses a prompt and write them in the order of the prompts."""
-    from alma.chat import prompt_ids
+    from alma.chat_template import prompt_ids
     from alma.engine import Request, open_engine
     from alma.tables import read_table, user, write_table
 
@@ -76,7 +76,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

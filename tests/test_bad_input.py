@@ -21,14 +21,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alma.chat import prompt_ids
+from alma.chat_template import prompt_ids
 from alma.checkpoints import load_tokenizer, special_tokens
-from alma.config import ROOT, check_config, data_sources, run_configs
 from alma.errors import InputError
 from alma.ids import content_id
 from alma.judging import judge_messages
 from alma.tables import assistant, user, user_text
 from alma.training_data import completion_ids
+from alma.workflow.config import ROOT, check_config, data_sources, run_configs
 
 search = settings(
     max_examples=80,
@@ -55,7 +55,7 @@ def test_the_page_lists_every_case_and_its_number():
     names = [(case.group, case.name) for case in corpus.CASES]
     assert len(names) == len(set(names))
     text = corpus.PAGE.read_text(encoding="utf-8")
-    assert text == corpus.page(), "run: PYTHONPATH=scripts python tests/corpus.py"
+    assert text == corpus.page(), "run: PYTHONPATH=scripts python tests/support/corpus.py"
     print(f"{len(corpus.CASES)} cases of bad input")
     assert f"\n{len(corpus.CASES)} cases." in text
     assert str(ROOT) not in text

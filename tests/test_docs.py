@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from alma.config import ROOT
+from alma.workflow.config import ROOT
 
 
 def planned_edges():

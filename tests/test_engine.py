@@ -27,9 +27,9 @@ OPTIONS = {
 PROGRAM = """
 import json, sys
 sys.path.insert(0, "scripts")
-from alma.job import limit_threads
+from alma.workflow.job import limit_threads
 limit_threads(1)
-from alma.chat import prompt_ids
+from alma.chat_template import prompt_ids
 from alma.engine import Request, open_engine
 from alma.judging import PREFILL, rating_tokens, judge_messages
 model, options, out = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from alma.codehash import code_hash
-from alma.config import ROOT
 from alma.errors import InputError, fail_with
 from alma.files import atomic_path
-from alma.provenance import file_hash, record_path
 from alma.tables import SCHEMAS, read_table, write_table
+from alma.trace.provenance import file_hash, record_path
+from alma.workflow.codehash import code_hash
+from alma.workflow.config import ROOT
 
 ROW = {"prompt_id": "p", "prompt": "Hello?", "source": "seed", "examples": ["a"]}
 PROGRAM = """
@@ -21,7 +21,7 @@ import json, sys
 sys.path.insert(0, "{scripts}")
 from types import SimpleNamespace as Box
 from alma.errors import InputError
-from alma.job import job
+from alma.workflow.job import job
 class Files(list):
     pass
 snakemake = Box(rule="demo", log=["run/x.log"], params=Box(spec=sys.argv[1]), wildcards={{"round": "2"}},

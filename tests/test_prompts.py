@@ -61,7 +61,7 @@ def synthesize(tmp_path: Path, monkeypatch, texts, answer=None, **changes):
         "engine": ENGINE,
         "shard": 0,
         "count": 8,
-        "examples": [3, 5],
+        "shots": [3, 5],
         "temperature": 1.0,
         "top_p": 0.9,
         "max_tokens": 40,
@@ -164,10 +164,10 @@ def test_contexts_always_fit_the_model(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_too_few_usable_seeds_are_refused_with_the_keys_to_change(tmp_path, monkeypatch) -> None:
-    with pytest.raises(InputError, match=r"prompts\.examples.*only 2 of 2.*seeds\.sft"):
+    with pytest.raises(InputError, match=r"prompts\.shots.*only 2 of 2.*labels\.sft"):
         synthesize(tmp_path, monkeypatch, SEEDS[:2])
-    with pytest.raises(InputError, match=r"prompts\.examples: found \[5, 3\]"):
-        synthesize(tmp_path, monkeypatch, SEEDS, examples=[5, 3])
+    with pytest.raises(InputError, match=r"prompts\.shots: found \[5, 3\]"):
+        synthesize(tmp_path, monkeypatch, SEEDS, shots=[5, 3])
 
 
 # filters

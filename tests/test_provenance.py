@@ -1,4 +1,4 @@
-"""Records of provenance, damaged inputs, and scripts/trace, on a run made without a model."""
+"""Records of provenance, damaged inputs, and tools/trace, on a run made without a model."""
 
 import json
 import os
@@ -16,18 +16,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_job import PROGRAM
 
-from alma import provenance
 from alma.checkpoints import MODEL_FILES
-from alma.codehash import code_hash
-from alma.config import ROOT
 from alma.errors import InputError
 from alma.fewshot import item_seed
 from alma.files import sha256_of
-from alma.lineage import lineage, locate, natural_key
-from alma.provenance import check_inputs, fault_of, read_record, rebuild_command, record_path, write_records
 from alma.selection import why_out
 from alma.tables import read_table, user_text, write_table
-from alma.trace_command import main, printable
+from alma.trace import provenance
+from alma.trace.command import main, printable
+from alma.trace.lineage import lineage, locate, natural_key
+from alma.trace.provenance import (
+    check_inputs,
+    fault_of,
+    read_record,
+    rebuild_command,
+    record_path,
+    write_records,
+)
+from alma.workflow.codehash import code_hash
+from alma.workflow.config import ROOT
 
 DATASET = "results/default/rounds/3/dataset.parquet"
 PREFERENCES = "results/default/rounds/3/preferences.parquet"
@@ -269,7 +276,7 @@ rule first:
 TOY_SCRIPT = """
 import sys
 sys.path.insert(0, "{scripts}")
-from alma.job import job
+from alma.workflow.job import job
 with job(snakemake):
     text = "".join(open(path).read() for path in snakemake.input) + snakemake.rule
     open(snakemake.output[0], "w").write(text)
@@ -520,7 +527,7 @@ def test_paths_are_found_from_anywhere(made, tmp_path, monkeypatch, capsys):
 
 def test_the_command_itself_runs_from_anywhere(made, tmp_path):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [str(ROOT / "scripts" / "trace"), str(made / "results/default/rounds/3/dataset.parquet")]
+    command = [str(ROOT / "tools" / "trace"), str(made / "results/default/rounds/3/dataset.parquet")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith(f"[1] {DATASET}\n") and not done.stderr
 

@@ -50,4 +50,4 @@ def test_a_copy_in_another_place_is_up_to_date(finished, tmp_path):
 
 
 def test_the_document_shows_this_table():
-    assert (ROOT / "docs" / "rebuilds.md").read_text() == document(), "run tests/rebuild_cases.py"
+    assert (ROOT / "docs" / "rebuilds.md").read_text() == document(), "run tests/support/rebuild_cases.py"

@@ -27,9 +27,9 @@ import pytest
 import render_report
 import summarize_evaluation
 
-from alma.config import ROOT
 from alma.csv_tables import read_csv
 from alma.tables import read_table, read_tables, write_table
+from alma.workflow.config import ROOT
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROUNDS = tuple(fake_run.SAMPLED)
@@ -329,7 +329,7 @@ def test_report_is_made_within_the_run(tmp_path):
 
 
 def printed(run, when, folder, final="round-3"):
-    command = [sys.executable, str(REPOSITORY / "scripts/summary.py"), when, run, final]
+    command = [sys.executable, str(REPOSITORY / "tools/summary.py"), when, run, final]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
@@ -354,9 +354,7 @@ def test_end_tells_the_figures_and_what_to_do_next(run, tmp_path):
     assert "ratio of words: " in text and "in round 2" in text
     assert "Report: results/default/report.html" in text
     last = text.splitlines()[-1]
-    assert last.startswith("Chat with it: ") and last.endswith(
-        "scripts/chat.py results/default/models/round-3"
-    )
+    assert last.startswith("Chat with it: ") and last.endswith("tools/chat.py results/default/models/round-3")
 
 
 def test_end_of_a_partial_run_says_what_exists(tmp_path):
@@ -407,7 +405,7 @@ def test_chat_answers_one_prompt_the_same_way_for_a_seed(tiny_checkpoint, capsys
 
 
 def test_chat_goes_on_until_the_input_ends(tiny_checkpoint):
-    command = [sys.executable, str(REPOSITORY / "scripts/chat.py"), str(tiny_checkpoint), "--max-tokens", "4"]
+    command = [sys.executable, str(REPOSITORY / "tools/chat.py"), str(tiny_checkpoint), "--max-tokens", "4"]
     lines = "Hello.\n\nAnd now?\nnew\nHello.\n"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, input=lines, capture_output=True, text=True, env=environment)

@@ -617,7 +617,7 @@ def test_the_script_hands_its_outputs_to_main_by_name(seeds, monkeypatch):
         def __exit__(self, *error):
             return None
 
-    monkeypatch.setitem(sys.modules, "alma.job", types.SimpleNamespace(job=Job))
+    monkeypatch.setitem(sys.modules, "alma.workflow.job", types.SimpleNamespace(job=Job))
     script = REPOSITORY / "scripts" / "read_seeds.py"
     snakemake = types.SimpleNamespace(output=types.SimpleNamespace(**outputs))
     exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), {"snakemake": snakemake})

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alma.ids import content_id, hashed_int, request_seed
-from alma.sharding import block_samples, ceil_div, even_range, shard_range
+from alma.workflow.sharding import block_samples, ceil_div, even_range, shard_range
 
 COUNT = st.integers(1, 500)
 

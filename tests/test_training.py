@@ -19,8 +19,7 @@ import train_sft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alma import resume
-from alma.chat import prompt_ids
+from alma.chat_template import prompt_ids
 from alma.checkpoints import MODEL_FILES, load_model, load_tokenizer
 from alma.errors import InputError
 from alma.files import sha256_of
@@ -35,6 +34,7 @@ from alma.training_data import (
     preference_examples,
     sft_examples,
 )
+from alma.workflow import resume
 
 EOS = 2  # <|im_end|> of the tiny checkpoint
 TRAINING = {
@@ -410,12 +410,12 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
 
 KILLED = """
 import os, signal, sys
-import alma.resume, train_sft
-whole = alma.resume.mark_complete
+import alma.workflow.resume, train_sft
+whole = alma.workflow.resume.mark_complete
 def kill_after_the_first_save(folder):
     whole(folder)
     os.kill(os.getpid(), signal.SIGKILL)
-alma.resume.mark_complete = kill_after_the_first_save
+alma.workflow.resume.mark_complete = kill_after_the_first_save
 import json
 model, dataset, out, curve, training = sys.argv[1:]
 train_sft.main(model, dataset, out, curve, seed=[0, "sft", 0], device="cpu", training=json.loads(training))

@@ -5,7 +5,7 @@ class InputError(Exception):
     """Something that the user gave (a file, a row, a config key) cannot be used.
 
     The message is complete: it names the file, row or key, what was found and what is expected.
-    `alma.job` prints it without a traceback and ends the job with a non-zero exit.
+    `alma.workflow.job` prints it without a traceback and ends the job with a non-zero exit.
     """
 
 

@@ -10,7 +10,7 @@ import math
 import random
 from typing import Any
 
-from alma.chat import prompt_ids
+from alma.chat_template import prompt_ids
 from alma.errors import InputError
 from alma.ids import hashed_int
 from alma.measures import integer_rating

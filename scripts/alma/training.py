@@ -1,7 +1,7 @@
 """Fine-tune a checkpoint with TRL: supervised, or on preference pairs.
 
 Same inputs, same machine and same number of threads give the same bytes, also after a kill and a
-restart (see `alma.resume`). The learning rate rises linearly over the `warmup` share of the steps
+restart (see `alma.workflow.resume`). The learning rate rises linearly over the `warmup` share of the steps
 and falls along a cosine to a tenth of its peak; AdamW; gradients are clipped to norm 1.
 
 On a CPU everything is float32. On a GPU full fine-tuning keeps float32 weights under bfloat16
@@ -18,15 +18,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from alma import resume
 from alma.checkpoints import eos_ids, load_model, load_tokenizer, save_checkpoint
-from alma.codehash import code_hash
 from alma.errors import InputError
 from alma.files import write_csv
 from alma.ids import content_id, hashed_int
-from alma.provenance import file_hash, package_versions
+from alma.trace.provenance import file_hash, package_versions
 from alma.trainable import freeze_below, lora_config
 from alma.training_data import IGNORED, one_row, preference_examples, sft_examples
+from alma.workflow import resume
+from alma.workflow.codehash import code_hash
 
 CURVE = ["step", "epoch", "loss", "learning_rate", "tokens"]
 
@@ -266,7 +266,7 @@ def takes_rows(model: Any, examples: list[dict[str, list[int]]]) -> bool:
 
 
 def _facts(model: Path, training: dict[str, Any], examples: list[Any], **more: Any) -> dict[str, Any]:
-    """Everything that decides the result of a training, for `alma.resume`."""
+    """Everything that decides the result of a training, for `alma.workflow.resume`."""
     import torch
 
     return {

@@ -7,7 +7,7 @@ the completion, and the last token of the loss ends the sequence.
 
 from typing import Any
 
-from alma.chat import prompt_ids, render, token_ids
+from alma.chat_template import prompt_ids, render, token_ids
 from alma.errors import InputError
 
 IGNORED = -100  # label of a token that is not in the loss (torch's cross entropy skips it)

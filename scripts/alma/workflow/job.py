@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alma.codehash import code_hash
 from alma.errors import InputError
-from alma.orphan import watch
-from alma.provenance import check_inputs, write_records
+from alma.trace.provenance import check_inputs, write_records
+from alma.workflow.codehash import code_hash
+from alma.workflow.orphan import watch
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -60,7 +60,7 @@ def limit_threads(threads: int) -> None:
 
 def check_code(spec: dict[str, Any]) -> None:
     """Stop if the script on disk is no longer the one that the run was planned with."""
-    script = Path(__file__).resolve().parent.parent / spec["script"]
+    script = Path(__file__).resolve().parents[2] / spec["script"]
     if code_hash(script) != spec["code"]:
         raise InputError(
             f"scripts/{spec['script']} or a module that it imports was edited after this run started.\n"

@@ -1,18 +1,21 @@
 """Write docs/config.md, the table of every config key, from schemas/config.schema.yaml.
 
-Run: python scripts/config_docs.py   (a test fails while the page and the schema differ)
+Run: python tools/config_docs.py   (a test fails while the page and the schema differ)
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from alma.config import ROOT, load_schema, resolve
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from alma.workflow.config import ROOT, load_schema, resolve
 
 PAGE = ROOT / "docs" / "config.md"
 HEAD = """# Config keys
 
-Made from `schemas/config.schema.yaml` by `python scripts/config_docs.py`; do not edit by hand.
+Made from `schemas/config.schema.yaml` by `python tools/config_docs.py`; do not edit by hand.
 
 A run reads `config.yaml`; `--configfile my.yaml` lays your file over it, key by key, and every key that
 neither holds takes its default. A wrong key or value is refused before any job starts.

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from alma.errors import InputError
 from alma.fewshot import item_seed
 from alma.files import sha256_of
-from alma.lineage import describe, natural_key, node_of, record_of
-from alma.provenance import check_inputs, record_path
 from alma.selection import normalised, why_out
 from alma.tables import SCHEMAS, user_text
+from alma.trace.lineage import describe, natural_key, node_of, record_of
+from alma.trace.provenance import check_inputs, record_path
 
 Facts = dict[str, Any]
 TRAINING_SETS = ("dataset", "preferences")

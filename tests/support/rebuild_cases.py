@@ -1,6 +1,6 @@
 """What runs after a change: the table that docs/rebuilds.md shows and test_rebuilds.py runs.
 
-    .venv/bin/python tests/rebuild_cases.py > docs/rebuilds.md
+    .venv/bin/python tests/support/rebuild_cases.py > docs/rebuilds.md
 
 A job is written as rule/wildcards, as its log is named: sample_responses/3-round-2-0-0 is round 3,
 checkpoint round-2, shard 0, block 0. The run is `SMALL` of fast_run.py: three rounds, one shard, one
@@ -132,7 +132,7 @@ def there_and_back(run: Any) -> None:
 
 def reformat(run: Any) -> None:
     """Comments, docstrings and layout in a script and in a module that all scripts share."""
-    for name in ("scripts/train_sft.py", "scripts/alma/tables.py", "scripts/alma/job.py"):
+    for name in ("scripts/train_sft.py", "scripts/alma/tables.py", "scripts/alma/workflow/job.py"):
         path = run.folder / name
         first, rest = path.read_text().split("\n", 1)
         path.write_text(f"{first}\n{rest}\n\n# a remark\n".replace('"""What ', '"""All that '))
@@ -289,7 +289,7 @@ def document() -> str:
 
 `tests/test_rebuilds.py` makes each change to a small finished run (three rounds; vLLM and TRL replaced by
 stand-ins, all else real), runs the same command again and compares the jobs that ran with this table,
-job by job. This file is made from the test's own table: `.venv/bin/python tests/rebuild_cases.py`.
+job by job. This file is made from the test's own table: `.venv/bin/python tests/support/rebuild_cases.py`.
 
 How it works: a rule's only param is its own part of the config with a hash of its code, taken over syntax
 trees, of the script and of each module that it imports. Inputs count by content, weights by their

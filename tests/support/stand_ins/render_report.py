@@ -1,7 +1,7 @@
 """Stand-in for Snakemake's report: the names of what it would show."""
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         from alma.files import sha256_of, write_text

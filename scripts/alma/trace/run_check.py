@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
-from alma.lineage import natural_key
-from alma.provenance import fault_of, load_record, read_record, rebuild_command
+from alma.trace.lineage import natural_key
+from alma.trace.provenance import fault_of, load_record, read_record, rebuild_command
 
 Facts = dict[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from alma.errors import InputError, fail_with
 from alma.seed_formats import shorten
-from alma.sharding import ceil_div
+from alma.workflow.sharding import ceil_div
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_DEPTH = 20
@@ -160,9 +160,9 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
                 )
         for key in sorted({"run", "runs"} & set(variant)):
             found.append(f"runs.{name}.{key}: a variant cannot hold this key; it is the run {name}")
-    few, most = config["prompts"]["examples"]
+    few, most = config["prompts"]["shots"]
     if few > most:
-        found.append(f"prompts.examples: found [{few}, {most}], expected the smaller number first")
+        found.append(f"prompts.shots: found [{few}, {most}], expected the smaller number first")
     for name in config["checkpoints"]["sample"]:
         if name != "latest" and int(name.split("-")[1]) >= config["checkpoints"]["sft"]:
             trained = config["checkpoints"]["sft"]
@@ -224,7 +224,7 @@ def _is_there(path: str, folder: bool = True) -> bool:
 
 def data_sources(config: dict[str, Any]) -> dict[str, str]:
     """Every data set of a config: {key path: source}."""
-    sources = {"seeds.sft": config["seeds"]["sft"], "seeds.judge": config["seeds"]["judge"]}
+    sources = {"labels.sft": config["labels"]["sft"], "labels.judge": config["labels"]["judge"]}
     for name, source in config["evaluation"]["benchmarks"].items():
         sources[f"evaluation.benchmarks.{name}"] = source
     if config["judge"]["benchmark"]:
@@ -241,7 +241,7 @@ def _anchor(path: str) -> str:
 def anchor_paths(config: dict[str, Any]) -> None:
     """Find the relative paths of a config in the working directory or beside the Snakefile, in place."""
     model, judge = config["base_model"], config["judge"]
-    groups = [(config["seeds"], "sft"), (config["seeds"], "judge"), (judge, "benchmark"), (model, "source")]
+    groups = [(config["labels"], "sft"), (config["labels"], "judge"), (judge, "benchmark"), (model, "source")]
     groups += [(config["evaluation"]["benchmarks"], name) for name in config["evaluation"]["benchmarks"]]
     groups.append((model, "chat_template"))
     for holder, key in groups:

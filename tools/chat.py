@@ -1,7 +1,7 @@
 """Talk to a checkpoint.
 
-    .venv/bin/python scripts/chat.py results/default/models/round-3
-    .venv/bin/python scripts/chat.py results/default/models/round-3 --prompt "Name three rivers."
+    .venv/bin/python tools/chat.py results/default/models/round-3
+    .venv/bin/python tools/chat.py results/default/models/round-3 --prompt "Name three rivers."
 
 The answer appears as it is written. The conversation goes on until "exit" or Ctrl-D; "new" starts
 another one. The checkpoint's own chat template is used, as in training.
@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer_config.json")
 
@@ -53,7 +55,7 @@ def fitting(tokenizer: Any, messages: list[dict[str, str]], room: int) -> list[i
     Raises:
         ValueError: the last message alone is too long.
     """
-    from alma.chat import prompt_ids
+    from alma.chat_template import prompt_ids
 
     while len(ids := prompt_ids(tokenizer, messages)) > room:
         if len(messages) == 1:

@@ -1,7 +1,7 @@
 """What a user reads before the first job and after the last one.
 
-    python scripts/summary.py start RUN FINAL_CHECKPOINT
-    python scripts/summary.py end RUN FINAL_CHECKPOINT
+    python tools/summary.py start RUN FINAL_CHECKPOINT
+    python tools/summary.py end RUN FINAL_CHECKPOINT
 
 Standard library only. It tells what there is, and is silent about what there is not: after a
 partial target most files are missing.
@@ -10,6 +10,8 @@ partial target most files are missing.
 import os
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from alma.csv_tables import number, read_csv
 

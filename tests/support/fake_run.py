@@ -9,8 +9,8 @@ from typing import Any
 
 from alma.checkpoints import MODEL_FILES
 from alma.ids import content_id
-from alma.provenance import check_inputs, write_records
 from alma.tables import read_table, write_table
+from alma.trace.provenance import check_inputs, write_records
 
 TEXT = "the river runs slowly past a small blue boat while two birds watch from an old tree"
 KINDS = ("contains", "words", "json", "bullets", "case", "number")

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from alma.config import ROOT
 from alma.errors import InputError
 from alma.files import sha256_of
-from alma.provenance import ALWAYS_HASHED, read_record, record_path
+from alma.trace.provenance import ALWAYS_HASHED, read_record, record_path
+from alma.workflow.config import ROOT
 
 Facts = dict[str, Any]
 

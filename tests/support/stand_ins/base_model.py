@@ -3,7 +3,7 @@
 from pathlib import Path
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         from alma.training import write_checkpoint

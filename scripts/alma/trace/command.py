@@ -1,4 +1,4 @@
-"""The command `scripts/trace`: arguments, and the text that people read."""
+"""The command `tools/trace`: arguments, and the text that people read."""
 
 import argparse
 import contextlib
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from alma.errors import InputError
-from alma.lineage import lineage, locate
-from alma.row_origin import trace_row
-from alma.run_check import check_run
+from alma.trace.lineage import lineage, locate
+from alma.trace.row_origin import trace_row
+from alma.trace.run_check import check_run
 
 Facts = dict[str, Any]
 WIDTH = 110

@@ -1,0 +1,1 @@
+"""The machinery around the recipe: config, code hash, job, locks, resume, sharding, variants."""
