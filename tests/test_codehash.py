@@ -2,7 +2,7 @@
 
 import pytest
 
-from alma.codehash import code_hash, source_files
+from alma.workflow.codehash import code_hash, source_files
 
 
 @pytest.fixture
@@ -27,8 +27,9 @@ def hashes(scripts):
 
 
 def test_imports_are_followed_to_any_depth_and_inside_functions(scripts):
-    assert [p.name for p in source_files(scripts / "one.py")] == ["deep.py", "shared.py", "one.py"]
-    assert [p.name for p in source_files(scripts / "two.py")] == ["other.py", "two.py"]
+    found = {name: [p.name for p in source_files(scripts / f"{name}.py")] for name in ("one", "two")}
+    assert found["one"] == ["__init__.py", "deep.py", "shared.py", "one.py"]
+    assert found["two"] == ["__init__.py", "other.py", "two.py"]
 
 
 @pytest.mark.parametrize(
