@@ -28,7 +28,7 @@ rule sample_evaluation:
             engine=engine(w),
             checkpoint=w.checkpoint,
             benchmark_name=w.benchmark,
-            examples=cfg(w, "evaluation", "examples") if w.checkpoint == "base" else 0,
+            shots=cfg(w, "evaluation", "shots") if w.checkpoint == "base" else 0,
             temperature=cfg(w, "evaluation", "temperature"),
             max_tokens=cfg(w, "evaluation", "max_tokens"),
         ),

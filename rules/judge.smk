@@ -15,7 +15,7 @@ rule train_judge_seed:
     priority: 1  # all scores wait for it
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads", "seeds")
+    threads: lambda w: cfg(w, "training", "threads", "judge")
     resources:
         mem_mb=9000,
         runtime=600,
@@ -23,7 +23,7 @@ rule train_judge_seed:
     params:
         spec=lambda w: spec(
             "train_judge_seed",
-            threads=cfg(w, "training", "threads", "seeds"),
+            threads=cfg(w, "training", "threads", "judge"),
             seed=[cfg(w, "seed"), "judge-seed"],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "judge", "training"),
@@ -83,7 +83,7 @@ rule train_judge:
         "results/{run}/benchmarks/train_judge.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads", "rounds")
+    threads: lambda w: cfg(w, "training", "threads", "judge")
     resources:
         mem_mb=9000,
         runtime=600,
@@ -91,7 +91,7 @@ rule train_judge:
     params:
         spec=lambda w: spec(
             "train_judge",
-            threads=cfg(w, "training", "threads", "rounds"),
+            threads=cfg(w, "training", "threads", "judge"),
             seed=[cfg(w, "seed"), "judge"],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "judge", "distillation", "training"),
@@ -129,7 +129,7 @@ rule score_heldout:
             threads=cfg(w, "engine", "threads"),
             seed=cfg(w, "seed"),
             engine=engine(w),
-            examples=cfg(w, "judge", "examples") if w.checkpoint == "base" else 0,
+            shots=cfg(w, "judge", "shots") if w.checkpoint == "base" else 0,
             min_mass=cfg(w, "judge", "min_mass"),
         ),
     message:

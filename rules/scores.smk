@@ -26,7 +26,7 @@ rule score_responses:
             threads=cfg(w, "engine", "threads"),
             seed=cfg(w, "seed"),
             engine=engine(w),
-            examples=few_shot_judge(w),
+            shots=few_shot_judge(w),
             score=cfg(w, "judge", "score"),
             min_mass=cfg(w, "judge", "min_mass"),
             max_unreadable=cfg(w, "judge", "max_unreadable"),

@@ -24,8 +24,8 @@ rule read_seeds:
         spec=lambda w: spec(
             "read_seeds",
             seed=cfg(w, "seed"),
-            sft=cfg(w, "seeds", "sft"),
-            judge=cfg(w, "seeds", "judge"),
+            sft=cfg(w, "labels", "sft"),
+            judge=cfg(w, "labels", "judge"),
             scale=cfg(w, "judge", "scale"),
             heldout_fraction=cfg(w, "judge", "heldout_fraction"),
             judge_benchmark=cfg(w, "judge", "benchmark"),

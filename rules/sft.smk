@@ -14,7 +14,7 @@ rule train_sft:
         "results/{run}/benchmarks/train_sft/{index}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads", "seeds")
+    threads: lambda w: cfg(w, "training", "threads", "sft")
     resources:
         mem_mb=9000,
         runtime=600,
@@ -22,7 +22,7 @@ rule train_sft:
     params:
         spec=lambda w: spec(
             "train_sft",
-            threads=cfg(w, "training", "threads", "seeds"),
+            threads=cfg(w, "training", "threads", "sft"),
             seed=[cfg(w, "seed"), "sft", int(w.index)],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "training", "sft"),

@@ -8,7 +8,7 @@ Writes:
     evaluation/responses/{checkpoint}/{benchmark}.parquet: the response columns, benchmark, and
     passed (one bool a check of the prompt, in its order).
 Params:
-    seed, engine, checkpoint, benchmark_name, examples (seed pairs in context), temperature,
+    seed, engine, checkpoint, benchmark_name, shots (seed pairs in context), temperature,
     max_tokens.
 """
 
@@ -42,17 +42,17 @@ def main(
     engine: dict[str, Any],
     checkpoint: str,
     benchmark_name: str,
-    examples: int,
+    shots: int,
     temperature: float,
     max_tokens: int,
 ) -> None:
     """Sample one response a prompt of the benchmark and check it."""
-    from alma.chat import prompt_ids
+    from alma.chat_template import prompt_ids
     from alma.engine import Request, open_engine
     from alma.tables import read_table, user, write_table
 
     rows = [row for row in read_table(prompts, "eval") if row["benchmark"] == benchmark_name]
-    turns = example_turns(read_table(seeds, "sft"), examples, seed)
+    turns = example_turns(read_table(seeds, "sft"), shots, seed)
     llm = open_engine(model, engine)
     seeds_of = [request_seed(seed, "evaluation", checkpoint, row["prompt_id"], 0) for row in rows]
     requests = [
@@ -87,7 +87,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

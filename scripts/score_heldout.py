@@ -9,7 +9,7 @@ Writes:
     judge/heldout/{checkpoint}.parquet: response_id, prompt_id, label (float64 0-10, the mean over
     annotators; 10 and 0 for chosen and rejected, whose prompt_id starts with "pair:"), score, mass, p.
 Params:
-    seed, engine, examples (rated examples in context), min_mass.
+    seed, engine, shots (rated examples in context), min_mass.
 """
 
 from pathlib import Path
@@ -59,7 +59,7 @@ def main(
     *,
     seed: int,
     engine: dict[str, Any],
-    examples: int,
+    shots: int,
     min_mass: float,
 ) -> None:
     """Score the rows and write them with their labels."""
@@ -73,7 +73,7 @@ def main(
         open_engine(model, engine),
         [(row["prompt"], row["response"]) for row in rows],
         min_mass=min_mass,
-        examples=few_shot_examples(read_table(seeds, "judge"), examples, seed),
+        examples=few_shot_examples(read_table(seeds, "judge"), shots, seed),
     )
     keys = ("response_id", "prompt_id", "label")
     write_table(
@@ -84,7 +84,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

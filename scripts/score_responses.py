@@ -9,7 +9,7 @@ Writes:
     rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet: response_id, prompt_id,
     score (float64 0-10 or null), mass (float64), p (eleven float64), a row a response.
 Params:
-    seed, engine, examples (rated examples in context), score (expected or integer), min_mass,
+    seed, engine, shots (rated examples in context), score (expected or integer), min_mass,
     max_unreadable.
 """
 
@@ -26,7 +26,7 @@ def main(
     *,
     seed: int,
     engine: dict[str, Any],
-    examples: int,
+    shots: int,
     score: str,
     min_mass: float,
     max_unreadable: float,
@@ -45,7 +45,7 @@ def main(
             [(texts[row["prompt_id"]], row["response"]) for row in rows],
             min_mass=min_mass,
             max_unreadable=max_unreadable,
-            examples=few_shot_examples(read_tables(seeds, "judge"), examples, seed),
+            examples=few_shot_examples(read_tables(seeds, "judge"), shots, seed),
             score=score,
         )
     ids = ("response_id", "prompt_id")
@@ -57,7 +57,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

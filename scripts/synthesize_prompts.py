@@ -15,7 +15,7 @@ Writes:
 
 Params:
     seed: seed of the run. engine: the config's `engine`. shard: index of this job.
-    count: prompts to write. examples: fewest and most seed prompts in context.
+    count: prompts to write. shots: fewest and most seed prompts in context.
     temperature, top_p: sampling. max_tokens: longest prompt in tokens.
 """
 
@@ -54,10 +54,10 @@ def short_enough(
         print(f"left out {len(seeds) - len(kept)} of {len(seeds)} seed prompts: over {limit} tokens")
     if len(kept) < bounds[0]:
         raise InputError(
-            f"prompts.examples: found {list(bounds)}, but only {len(kept)} of {len(seeds)} usable seed "
-            f"prompts (seeds.sft) have at most {limit} tokens, the room that engine.max_model_len and "
+            f"prompts.shots: found {list(bounds)}, but only {len(kept)} of {len(seeds)} usable seed "
+            f"prompts (labels.sft) have at most {limit} tokens, the room that engine.max_model_len and "
             f"prompts.max_tokens leave to each example.\n"
-            f"  Raise engine.max_model_len, lower prompts.examples or prompts.max_tokens, or add short seeds."
+            f"  Raise engine.max_model_len, lower prompts.shots or prompts.max_tokens, or add short seeds."
         )
     return kept
 
@@ -71,15 +71,15 @@ def main(
     engine: dict[str, Any],
     shard: int,
     count: int,
-    examples: list[int],
+    shots: list[int],
     temperature: float,
     top_p: float,
     max_tokens: int,
 ) -> None:
     """Write one shard of raw prompts; see the module's docstring."""
-    bounds = (examples[0], examples[1])
+    bounds = (shots[0], shots[1])
     if bounds[0] > bounds[1]:
-        raise InputError(f"prompts.examples: found {examples}, expected the fewest first, then the most")
+        raise InputError(f"prompts.shots: found {shots}, expected the fewest first, then the most")
     loaded = open_engine(model, engine)
     budget = engine["max_model_len"] - max_tokens
     pool = short_enough(seed_prompts(read_table(seeds, "sft")), loaded.tokenizer, budget, bounds)
@@ -114,7 +114,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

@@ -116,7 +116,7 @@ def main(
         table = "\n".join(f"  {c['filter']}: removed {c['removed']}" for c in counts)
         raise InputError(
             f"prompts: none of the {total} prompts that the base model wrote passed the filters.\n{table}\n"
-            f"  Raise prompts.max_tokens where they are unfinished, prompts.per_shard where they are too few."
+            "  Raise prompts.max_tokens where they are unfinished, prompts.raw_per_shard where they are few."
         )
     rows.sort(key=lambda row: row["prompt_id"])
     kept = [{name: row[name] for name in ("prompt_id", "prompt", "source", "examples")} for row in rows]
@@ -125,7 +125,7 @@ def main(
 
 
 if "snakemake" in globals():
-    from alma.job import job
+    from alma.workflow.job import job
 
     with job(snakemake) as config:
         main(

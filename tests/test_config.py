@@ -6,8 +6,8 @@ import config_docs
 import pytest
 import yaml
 
-from alma.config import ROOT, check_config, fill_defaults, load_schema, merge, run_configs
 from alma.errors import InputError
+from alma.workflow.config import ROOT, check_config, fill_defaults, load_schema, merge, run_configs
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_the_shipped_config_is_valid_and_names_every_key(shipped):
 
 
 def test_a_config_needs_only_what_differs(shipped):
-    small = {"base_model": str(ROOT / "data"), "seeds": shipped["seeds"]}
+    small = {"base_model": str(ROOT / "data"), "labels": shipped["labels"]}
     check_config(small)
     assert small["rounds"] == 3 and small["training"]["sft"]["batch_size"] == 16
     assert small["base_model"] == {"source": str(ROOT / "data"), "chat_template": None, "accept_terms": False}
@@ -55,7 +55,7 @@ WRONG = [
     ("sampling.temprature", 1.0, r"sampling\.temprature: unknown key; known here: max_tokens, temperature"),
     ("colour", 1, r"colour: unknown key"),
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
-    ("prompts.examples", [5, 3], r"prompts\.examples: found \[5, 3\]"),
+    ("prompts.shots", [5, 3], r"prompts\.shots: found \[5, 3\]"),
     ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(20\)"),
     (
         "checkpoints.sample",
@@ -63,8 +63,8 @@ WRONG = [
         r"checkpoints\.sample: found sft-2, expected sft-0 \.\. sft-1 or latest",
     ),
     ("checkpoints.sample", ["best"], r"checkpoints\.sample\.0: found 'best'"),
-    ("seeds.sft", "missing.jsonl", r"seeds\.sft: found 'missing\.jsonl', expected a file that exists"),
-    ("seeds.judge", "package:x", r"seeds\.judge: found 'package:x', expected a path or hub"),
+    ("labels.sft", "missing.jsonl", r"labels\.sft: found 'missing\.jsonl', expected a file that exists"),
+    ("labels.judge", "package:x", r"labels\.judge: found 'package:x', expected a path or hub"),
     ("evaluation.benchmarks", {"a": "no.csv"}, r"evaluation\.benchmarks\.a: found 'no\.csv'"),
     (
         "base_model.source",
@@ -109,13 +109,13 @@ def test_every_key_has_a_description_and_every_object_refuses_unknown_keys():
 
 
 def test_the_docs_page_is_in_sync_with_the_schema():
-    assert config_docs.PAGE.read_text() == config_docs.page(), "run: python scripts/config_docs.py"
+    assert config_docs.PAGE.read_text() == config_docs.page(), "run: python tools/config_docs.py"
 
 
 def test_defaults_of_the_schema_are_legal():
     schema, values = load_schema(), {}
     fill_defaults(values, schema, schema)
-    values |= {"base_model": "data", "seeds": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"}}
+    values |= {"base_model": "data", "labels": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"}}
     check_config(values)
 
 

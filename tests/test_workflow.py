@@ -14,8 +14,8 @@ import pytest
 import tiny_model
 import yaml
 
-from alma.config import ROOT
 from alma.tables import read_table, user_text
+from alma.workflow.config import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -195,7 +195,7 @@ def test_dpo_runs_to_the_report(workflow):
 def test_bad_seeds_stop_everything_before_anything_else_runs(workflow):
     bad = workflow.folder / "bad.jsonl"
     bad.write_text('{"prompt": "Hi", "response": ""}\n{"prompt": 3, "response": "x"}\n')
-    done = workflow.run(run="broken", seeds={"sft": str(bad)})
+    done = workflow.run(run="broken", labels={"sft": str(bad)})
     printed = done.stdout + done.stderr
     assert done.returncode != 0
     assert "bad.jsonl" in printed and "response" in printed and "prompt" in printed
