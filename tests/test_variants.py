@@ -19,7 +19,7 @@ def finished(tmp_path_factory):
         "dpo": {"table": ["objective"], "training": {"objective": "dpo"}},
         "more": {"inherits": "dpo", "rounds": 4},
         "integer": {"table": "judge", "judge": {"checkpoint": "judge-seed", "score": "integer"}},
-        "few-shot": {"table": "judge", "judge": {"checkpoint": "base", "examples": 2}},
+        "few-shot": {"table": "judge", "judge": {"checkpoint": "base", "shots": 2}},
     }
     _, first, _ = run.update()
     run.config = run.config | {"runs": variants}
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_judge_that_was_asked_for(finished):
     assert any(row["score"] % 1 for row in rows["small"])
     record = json.loads((results / "few-shot" / "provenance" / f"{place}.json").read_text())
     assert "results/small/models/base/model.safetensors" in record["inputs"]
-    assert record["spec"]["config"]["examples"] == 2
+    assert record["spec"]["config"]["shots"] == 2
 
 
 @pytest.mark.slow
