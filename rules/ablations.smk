@@ -1,6 +1,21 @@
 # Tables that compare the variants of a config (`runs`) with its main run, one for each name in `table`.
 
 
+def compared_runs(table):
+    """Main run first, then the variants that the table is about."""
+    return [RUN, *TABLES[table]]
+
+
+def compared_config(run):
+    """What the table says of a run: its variant's keys, and the judge that chose its responses."""
+    changes = {k: v for k, v in config["runs"].get(run, {}).items() if k != "table"}
+    return {
+        "run": run,
+        "changes": changes,
+        "judge": [cfg(run, "judge", "checkpoint"), cfg(run, "judge", "score")],
+    }
+
+
 rule compare_runs:
     input:
         summaries=own(lambda w: [f"results/{r}/evaluation/summary.csv" for r in compared_runs(w.table)]),

@@ -4,6 +4,20 @@
 import os
 
 
+def base_model_files(run):
+    """Files of a local base model and of a chat template of the user's, as inputs."""
+    source, template = cfg(run, "base_model", "source"), cfg(run, "base_model", "chat_template")
+    found = [template] if template else []
+    if is_local(source):
+        folder = Path(source)
+        found += (
+            [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
+            if folder.is_dir()
+            else [source]
+        )
+    return found
+
+
 rule base_model:
     input:
         seeds_checked=lambda w: ancient(SHARING.source(f"results/{w.run}/seeds/sft.parquet")),

@@ -11,12 +11,13 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from alma.workflow.codehash import code_hash
-from alma.workflow.config import check_config, data_sources, is_local, parents, run_configs, tables
-from alma.workflow.cutoff import install as install_cutoff
+from alma.checkpoints import MODEL_FILES
 from alma.errors import InputError
+from alma.workflow.codehash import code_hash
+from alma.workflow.config import check_config, is_local, parents, run_configs, tables
+from alma.workflow.cutoff import install as install_cutoff
 from alma.workflow.run_lock import hold
-from alma.workflow.sharding import block_samples, ceil_div, shard_range
+from alma.workflow.sharding import ceil_div
 from alma.workflow.variants import Sharing
 
 try:
@@ -33,15 +34,6 @@ if not install_cutoff():
     print("alma: this Snakemake has no place for the early cut-off; unchanged results may be made again")
 CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned
 CONDA = "../envs/cuda.yaml" if shutil.which("nvidia-smi") else "../envs/cpu.yaml"
-MODEL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "SHA256SUMS",
-)
 
 
 def cfg(wildcards, *path):
@@ -139,25 +131,6 @@ def final_checkpoint(run):
     return f"round-{rounds}" if rounds > 1 else "sft-0"
 
 
-def evaluated_checkpoints(run):
-    return ["base", *sft_checkpoints(run), *(f"round-{r}" for r in later_rounds(run))]
-
-
-def trained_checkpoints(run):
-    return [*evaluated_checkpoints(run)[1:], "judge-seed", "judge"]
-
-
-def benchmarks(run):
-    return sorted(cfg(run, "evaluation", "benchmarks"))
-
-
-def sample_indices(w):
-    """Sample indices that one samples file holds (checkpoint x block)."""
-    names = sampled_checkpoints(w.run, int(w.round))
-    sizes = cfg(w, "samples_per_block"), cfg(w, "samples_per_prompt")
-    return block_samples(int(w.block), *sizes, names.index(w.checkpoint), len(names))
-
-
 def round_files(run, round_, kind, shard=None):
     """All `samples` or `scores` files of a round, or of one shard of it."""
     return [
@@ -166,102 +139,6 @@ def round_files(run, round_, kind, shard=None):
         for b in blocks(run)
         for name in sampled_checkpoints(run, int(round_))
     ]
-
-
-def local_seed_files(run):
-    """Seed and benchmark files on this machine; hub data sets are named in the spec instead."""
-    return sorted({path for path in data_sources(cfg(run)).values() if is_local(path)})
-
-
-def base_model_files(run):
-    """Files of a local base model and of a chat template of the user's, as inputs."""
-    source, template = cfg(run, "base_model", "source"), cfg(run, "base_model", "chat_template")
-    found = [template] if template else []
-    if is_local(source):
-        folder = Path(source)
-        found += (
-            [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
-            if folder.is_dir()
-            else [source]
-        )
-    return found
-
-
-def prompt_files(run, kind):
-    return [f"results/{run}/prompts/{kind}/{s}.parquet" for s in range(cfg(run, "prompts", "shards"))]
-
-
-def shard_size(w):
-    """Prompts in one shard of a round; the last shard may be short."""
-    return len(shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round")))
-
-
-def distillation_prompts(run):
-    """How many of round 2's first prompts give the pairs for self-distillation: about two pairs each.
-
-    It does not depend on shards or on prompts_per_round, so neither changes the judge.
-    """
-    return ceil_div(cfg(run, "judge", "distillation", "pairs"), 2)
-
-
-def distillation_files(run, kind):
-    """The shards of round 2 that hold those prompts, and block 0 of their samples."""
-    wanted = list(shards(run))[: ceil_div(distillation_prompts(run), cfg(run, "prompts_per_shard"))]
-    if kind == "prompts":
-        return [f"results/{run}/rounds/2/prompts/{s}.parquet" for s in wanted]
-    names = sampled_checkpoints(run, 2)
-    return [f"results/{run}/rounds/2/samples/{name}/{s}-0.parquet" for s in wanted for name in names]
-
-
-def few_shot_judge(w):
-    """Rated examples in the context of the judge that scores the rounds: only the base model needs them."""
-    return cfg(w, "judge", "shots") if cfg(w, "judge", "checkpoint") == "base" else 0
-
-
-def dataset_sources(run, round_):
-    """Where the data set of a round comes from: the seeds, or the round's selected responses."""
-    if round_ == 1:
-        return [f"results/{run}/seeds/sft.parquet"]
-    return [f"results/{run}/rounds/{round_}/selected/{s}.parquet" for s in shards(run)]
-
-
-def start_checkpoint(run):
-    return "base" if cfg(run, "training", "objective") == "best_of_n" else "sft-0"
-
-
-def training_sets(run, round_):
-    if cfg(run, "training", "objective") == "best_of_n":
-        return [f"results/{run}/rounds/{r}/dataset.parquet" for r in range(1, round_ + 1)]
-    return [f"results/{run}/rounds/{r}/preferences.parquet" for r in range(2, round_ + 1)]
-
-
-def objective(w):
-    """The part of the training config that the run's objective uses."""
-    if cfg(w, "training", "objective") == "best_of_n":
-        return {"objective": "best_of_n", "training": cfg(w, "training", "sft")}
-    return {"objective": "dpo", "training": cfg(w, "training", "dpo"), "beta": cfg(w, "training", "dpo_beta")}
-
-
-def evaluation_files(run):
-    return [
-        f"results/{run}/evaluation/{c}/{b}.parquet"
-        for c in evaluated_checkpoints(run)
-        for b in benchmarks(run)
-    ]
-
-
-REPORT = (
-    "evaluation/summary.csv",
-    "evaluation/judge.csv",
-    *(f"figures/{name}.svg" for name in ("progress", "checks", "judge", "scores", "best_of_n", "length")),
-    *(f"figures/{name}.svg" for name in ("prompt_filters", "prompts", "training")),
-    "tables/candidates.html",
-)
-
-
-def results_of(run):
-    """What a run is for: its last model, its evaluation, its figures."""
-    return [*model_files(run, final_checkpoint(run)), *(f"results/{run}/{name}" for name in REPORT)]
 
 
 def artifacts(run):
@@ -288,25 +165,7 @@ def artifacts(run):
     ]
 
 
-SHARING = Sharing(workflow, PARENTS, results_of)
-
-
-# ablations
-
-
-def compared_runs(table):
-    """Main run first, then the variants that the table is about."""
-    return [RUN, *TABLES[table]]
-
-
-def compared_config(run):
-    """What the table says of a run: its variant's keys, and the judge that chose its responses."""
-    changes = {k: v for k, v in config["runs"].get(run, {}).items() if k != "table"}
-    return {
-        "run": run,
-        "changes": changes,
-        "judge": [cfg(run, "judge", "checkpoint"), cfg(run, "judge", "score")],
-    }
+SHARING = Sharing(workflow, PARENTS, lambda run: results_of(run))  # rules/report.smk says what a run is for
 
 
 # resources

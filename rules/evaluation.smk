@@ -1,6 +1,22 @@
 # Every checkpoint answers the evaluation prompts; programs check the answers and the judge scores them.
 
 
+def evaluated_checkpoints(run):
+    return ["base", *sft_checkpoints(run), *(f"round-{r}" for r in later_rounds(run))]
+
+
+def benchmarks(run):
+    return sorted(cfg(run, "evaluation", "benchmarks"))
+
+
+def evaluation_files(run):
+    return [
+        f"results/{run}/evaluation/{c}/{b}.parquet"
+        for c in evaluated_checkpoints(run)
+        for b in benchmarks(run)
+    ]
+
+
 rule sample_evaluation:
     input:
         model=model("{checkpoint}"),

@@ -1,6 +1,23 @@
 # The judge: trained on the human scores (judge-seed), then on its own scores of sampled responses (judge).
 
 
+def distillation_prompts(run):
+    """How many of round 2's first prompts give the pairs for self-distillation: about two pairs each.
+
+    It does not depend on shards or on prompts_per_round, so neither changes the judge.
+    """
+    return ceil_div(cfg(run, "judge", "distillation", "pairs"), 2)
+
+
+def distillation_files(run, kind):
+    """The shards of round 2 that hold those prompts, and block 0 of their samples."""
+    wanted = list(shards(run))[: ceil_div(distillation_prompts(run), cfg(run, "prompts_per_shard"))]
+    if kind == "prompts":
+        return [f"results/{run}/rounds/2/prompts/{s}.parquet" for s in wanted]
+    names = sampled_checkpoints(run, 2)
+    return [f"results/{run}/rounds/2/samples/{name}/{s}-0.parquet" for s in wanted for name in names]
+
+
 rule train_judge_seed:
     input:
         model=model("base"),

@@ -1,5 +1,16 @@
 # New prompts: written by the base model, filtered, embedded, clustered, and dealt to the rounds.
 
+from alma.workflow.sharding import shard_range
+
+
+def prompt_files(run, kind):
+    return [f"results/{run}/prompts/{kind}/{s}.parquet" for s in range(cfg(run, "prompts", "shards"))]
+
+
+def shard_size(w):
+    """Prompts in one shard of a round; the last shard may be short."""
+    return len(shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round")))
+
 
 rule synthesize_prompts:
     input:

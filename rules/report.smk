@@ -1,6 +1,24 @@
 # Measures of the rounds, figures, tables to read, and Snakemake's report of the run.
 
 
+def trained_checkpoints(run):
+    return [*evaluated_checkpoints(run)[1:], "judge-seed", "judge"]
+
+
+REPORT = (
+    "evaluation/summary.csv",
+    "evaluation/judge.csv",
+    *(f"figures/{name}.svg" for name in ("progress", "checks", "judge", "scores", "best_of_n", "length")),
+    *(f"figures/{name}.svg" for name in ("prompt_filters", "prompts", "training")),
+    "tables/candidates.html",
+)
+
+
+def results_of(run):
+    """What a run is for: its last model, its evaluation, its figures."""
+    return [*model_files(run, final_checkpoint(run)), *(f"results/{run}/{name}" for name in REPORT)]
+
+
 rule measure_round:
     input:
         prompts=own(

@@ -1,5 +1,14 @@
 # Responses to the round's prompts: checkpoint x shard x block, every request with a seed of its own.
 
+from alma.workflow.sharding import block_samples
+
+
+def sample_indices(w):
+    """Sample indices that one samples file holds (checkpoint x block)."""
+    names = sampled_checkpoints(w.run, int(w.round))
+    sizes = cfg(w, "samples_per_block"), cfg(w, "samples_per_prompt")
+    return block_samples(int(w.block), *sizes, names.index(w.checkpoint), len(names))
+
 
 rule sample_responses:
     input:

@@ -2,6 +2,23 @@
 # preference pairs of rounds 2..r, where the start and reference is sft-0 (the base model after D1).
 
 
+def start_checkpoint(run):
+    return "base" if cfg(run, "training", "objective") == "best_of_n" else "sft-0"
+
+
+def training_sets(run, round_):
+    if cfg(run, "training", "objective") == "best_of_n":
+        return [f"results/{run}/rounds/{r}/dataset.parquet" for r in range(1, round_ + 1)]
+    return [f"results/{run}/rounds/{r}/preferences.parquet" for r in range(2, round_ + 1)]
+
+
+def objective(w):
+    """The part of the training config that the run's objective uses."""
+    if cfg(w, "training", "objective") == "best_of_n":
+        return {"objective": "best_of_n", "training": cfg(w, "training", "sft")}
+    return {"objective": "dpo", "training": cfg(w, "training", "dpo"), "beta": cfg(w, "training", "dpo_beta")}
+
+
 rule train_round:
     input:
         model=own(lambda w: model_files(w.run, start_checkpoint(w.run))),

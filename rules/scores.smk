@@ -1,6 +1,11 @@
 # The judge's real-valued score of every response, file by file as they were sampled.
 
 
+def few_shot_judge(w):
+    """Rated examples in the context of the judge that scores the rounds: only the base model needs them."""
+    return cfg(w, "judge", "shots") if cfg(w, "judge", "checkpoint") == "base" else 0
+
+
 rule score_responses:
     input:
         model=own(lambda w: model_files(w.run, cfg(w, "judge", "checkpoint"))),

@@ -1,5 +1,12 @@
 # Human labels in, checked tables out. Bad rows are listed all at once, and nothing else starts.
 
+from alma.workflow.config import data_sources
+
+
+def local_seed_files(run):
+    """Seed and benchmark files on this machine; hub data sets are named in the spec instead."""
+    return sorted({path for path in data_sources(cfg(run)).values() if is_local(path)})
+
 
 rule read_seeds:
     input:

@@ -1,6 +1,13 @@
 # The best response a prompt, a preference pair a prompt, and the round's data sets.
 
 
+def dataset_sources(run, round_):
+    """Where the data set of a round comes from: the seeds, or the round's selected responses."""
+    if round_ == 1:
+        return [f"results/{run}/seeds/sft.parquet"]
+    return [f"results/{run}/rounds/{round_}/selected/{s}.parquet" for s in shards(run)]
+
+
 rule select_responses:
     input:
         prompts=at("rounds/{round}/prompts/{shard}.parquet"),

@@ -59,12 +59,6 @@ def edit_json(path, **changes):
 # the files of a checkpoint
 
 
-def test_the_rules_name_the_same_files():
-    text = (REPOSITORY / "rules" / "common.smk").read_text()
-    block = re.search(r"^MODEL_FILES = \((.*?)^\)", text, re.M | re.S).group(1)
-    assert tuple(re.findall(r'"([^"]+)"', block)) == MODEL_FILES
-
-
 def test_a_checkpoint_is_its_declared_files_and_the_same_bytes_each_time(tiny_model_dir, tmp_path):
     first = make(tmp_path / "run one" / "base", tiny_model_dir, CHATML)
     second = make(tmp_path / "elsewhere" / "base", tiny_model_dir, CHATML)

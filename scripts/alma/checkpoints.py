@@ -15,7 +15,7 @@ from typing import Any
 from alma.errors import InputError
 from alma.files import sha256_of
 
-# Files of a checkpoint, in the order of their writing (the same names as in rules/common.smk).
+# Files of a checkpoint, in the order of their writing; the rules declare them as outputs.
 MODEL_FILES = (
     "config.json",
     "generation_config.json",
