@@ -25,6 +25,7 @@ try:
     RUNS = run_configs(config)  # {name of the run: its whole config}
     PARENTS = parents(config)  # {name of a variant: the run that it inherits from}
     TABLES = tables(config)  # {ablation table: its variants}
+    CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
@@ -32,7 +33,6 @@ if workflow.is_main_process and not workflow.dryrun and hold():
     print("alma: the last run was killed and left its lock; it is removed")
 if not install_cutoff():
     print("alma: this Snakemake has no place for the early cut-off; unchanged results may be made again")
-CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned
 CONDA = "../envs/cuda.yaml" if shutil.which("nvidia-smi") else "../envs/cpu.yaml"
 
 
