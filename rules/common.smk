@@ -44,6 +44,12 @@ def cfg(wildcards, *path):
     return value
 
 
+def seed_of(wildcards, part):
+    """Seed of a part of the config (training, judge, sampling): its own, or that of the run."""
+    seed = cfg(wildcards, part, "seed")
+    return cfg(wildcards, "seed") if seed is None else seed
+
+
 def spec(script, threads=1, **values):
     """The one param of a rule: its narrow config and a hash of its code, as sorted JSON.
 

@@ -41,7 +41,7 @@ rule train_judge_seed:
         spec=lambda w: spec(
             "train_judge_seed",
             threads=cfg(w, "training", "threads", "judge"),
-            seed=[cfg(w, "seed"), "judge-seed"],
+            seed=[seed_of(w, "judge"), "judge-seed"],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "judge", "training"),
         ),
@@ -109,7 +109,7 @@ rule train_judge:
         spec=lambda w: spec(
             "train_judge",
             threads=cfg(w, "training", "threads", "judge"),
-            seed=[cfg(w, "seed"), "judge"],
+            seed=[seed_of(w, "judge"), "judge"],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "judge", "distillation", "training"),
             replay=cfg(w, "judge", "distillation", "replay"),

@@ -31,12 +31,11 @@ rule sample_responses:
         spec=lambda w: spec(
             "sample_responses",
             threads=cfg(w, "engine", "threads"),
-            seed=cfg(w, "seed"),
             engine=engine(w),
             round_=int(w.round),
             checkpoint=w.checkpoint,
             samples=sample_indices(w),
-            **cfg(w, "sampling"),
+            **cfg(w, "sampling") | {"seed": seed_of(w, "sampling")},
         ),
     message:
         "Sampling {wildcards.checkpoint} for round {wildcards.round} (shard {wildcards.shard}, block {wildcards.block})"

@@ -41,7 +41,7 @@ rule train_round:
         spec=lambda w: spec(
             "train_round",
             threads=cfg(w, "training", "threads", "rounds"),
-            seed=[cfg(w, "seed"), "round", int(w.round)],
+            seed=[seed_of(w, "training"), "round", int(w.round)],
             device=cfg(w, "engine", "device"),
             **objective(w),
         ),

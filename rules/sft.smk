@@ -23,7 +23,7 @@ rule train_sft:
         spec=lambda w: spec(
             "train_sft",
             threads=cfg(w, "training", "threads", "sft"),
-            seed=[cfg(w, "seed"), "sft", int(w.index)],
+            seed=[seed_of(w, "training"), "sft", int(w.index)],
             device=cfg(w, "engine", "device"),
             training=cfg(w, "training", "sft"),
         ),

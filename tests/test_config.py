@@ -52,7 +52,7 @@ WRONG = [
         0,
         r"judge\.distillation\.training\.epochs: found 0, expected more",
     ),
-    ("sampling.temprature", 1.0, r"sampling\.temprature: unknown key; known here: max_tokens, temperature"),
+    ("sampling.temprature", 1.0, r"sampling\.temprature: unknown key; known here: max_tokens, seed, temp"),
     ("colour", 1, r"colour: unknown key"),
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
     ("prompts.shots", [5, 3], r"prompts\.shots: found \[5, 3\]"),

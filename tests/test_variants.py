@@ -85,6 +85,35 @@ def test_tables_compare_the_variants_with_the_main_run(finished):
     assert measured["integer"] == table["judge-seed", "integer"]
 
 
+# What a run makes of its own where it differs from its parent in one seed.
+REPLICATES = {
+    "training": {"train_sft", "train_round", "sample_responses", "score_responses", "train_judge"},
+    "sampling": {"sample_responses", "score_responses", "train_round", "train_judge"},
+    "judge": {"train_judge_seed", "train_judge", "score_responses", "train_round"},
+}
+SHARED = {
+    "training": {"read_seeds", "base_model", "synthesize_prompts", "round_prompts", "train_judge_seed"},
+    "sampling": {"read_seeds", "base_model", "round_prompts", "train_sft", "train_judge_seed"},
+    "judge": {"read_seeds", "base_model", "round_prompts", "train_sft"},
+}
+
+
+def test_a_replicate_of_one_part_shares_what_its_seed_does_not_reach(tmp_path):
+    run = FastRun.make(tmp_path / "run")
+    replicates = {part: {part: {"seed": 1}} for part in REPLICATES}
+    run.config = run.config | {"runs": replicates | {"same": {"training": {"seed": 0}}}}
+    made = {}
+    for line in run.finish("--summary", "variants").splitlines():
+        if line.startswith("results/"):
+            path, _, rule, *_ = line.split("\t")
+            made.setdefault(path.split("/")[1], set()).add(rule)
+    for part, rules in REPLICATES.items():
+        assert rules <= made[part], part
+        assert not SHARED[part] & made[part], part
+        assert SHARED[part] <= made["small"]
+    assert "same" not in made, "0 is the seed of the run: nothing differs"
+
+
 def test_the_shipped_ablations_are_planned(tmp_path):
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "-s", str(ROOT / "Snakefile")]
     command += [

@@ -222,14 +222,19 @@ def _is_there(path: str, folder: bool = True) -> bool:
         return False
 
 
+def _data_keys(config: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
+    """Where a config names its data sets: {key path: (dict that holds the source, its key there)}."""
+    labels, benchmarks = config["labels"], config["evaluation"]["benchmarks"]
+    found = {f"labels.{key}": (labels, key) for key in ("sft", "judge")}
+    found |= {f"evaluation.benchmarks.{name}": (benchmarks, name) for name in benchmarks}
+    if config["judge"]["benchmark"]:
+        found["judge.benchmark"] = (config["judge"], "benchmark")
+    return found
+
+
 def data_sources(config: dict[str, Any]) -> dict[str, str]:
     """Every data set of a config: {key path: source}."""
-    sources = {"labels.sft": config["labels"]["sft"], "labels.judge": config["labels"]["judge"]}
-    for name, source in config["evaluation"]["benchmarks"].items():
-        sources[f"evaluation.benchmarks.{name}"] = source
-    if config["judge"]["benchmark"]:
-        sources["judge.benchmark"] = config["judge"]["benchmark"]
-    return sources
+    return {path: holder[key] for path, (holder, key) in _data_keys(config).items()}
 
 
 def _anchor(path: str) -> str:
@@ -240,11 +245,8 @@ def _anchor(path: str) -> str:
 
 def anchor_paths(config: dict[str, Any]) -> None:
     """Find the relative paths of a config in the working directory or beside the Snakefile, in place."""
-    model, judge = config["base_model"], config["judge"]
-    groups = [(config["labels"], "sft"), (config["labels"], "judge"), (judge, "benchmark"), (model, "source")]
-    groups += [(config["evaluation"]["benchmarks"], name) for name in config["evaluation"]["benchmarks"]]
-    groups.append((model, "chat_template"))
-    for holder, key in groups:
+    model = config["base_model"]
+    for holder, key in [*_data_keys(config).values(), (model, "source"), (model, "chat_template")]:
         if holder[key] and is_local(holder[key]):
             holder[key] = _anchor(holder[key])
 
