@@ -80,6 +80,7 @@ rule evaluate:
 
 
 onstart:
+    probe_cutoff(getattr(workflow, "dag", None))
     print_summary("start")
 
 

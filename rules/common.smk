@@ -15,7 +15,7 @@ from alma.checkpoints import MODEL_FILES
 from alma.errors import InputError
 from alma.workflow.codehash import code_hash
 from alma.workflow.config import check_config, is_local, parents, run_configs, tables
-from alma.workflow.cutoff import install as install_cutoff
+from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
 from alma.workflow.variants import Sharing
