@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from alma.chat_template import live_tokens
 from alma.checkpoints import as_ids, choose_pad_token, save_checkpoint, special_tokens
 from alma.errors import InputError
 from alma.json_text import parse_json
@@ -303,6 +304,13 @@ def settle_tokens(model: Any, tokenizer: Any, where: str) -> None:
     tokenizer.eos_token = end_of_turn(tokenizer, where)
     if end_of_turn(tokenizer, where) != tokenizer.eos_token:
         raise InputError(f"{where}: its end of turn depends on eos_token in a way that never settles")
+    live = live_tokens(tokenizer)
+    if live:
+        raise InputError(
+            f"{where}: its control token {live[0]!r} is a single character, which any prompt or response "
+            f"can hold: the tokenizer would read it as the end or the start of a turn.\n"
+            f"  Set base_model.chat_template to a template with other control tokens."
+        )
     tokenizer.pad_token = choose_pad_token(tokenizer, tokenizer.chat_template)
     ids = list(dict.fromkeys([tokenizer.eos_token_id, *declared]))
     model.generation_config.eos_token_id = ids

@@ -22,6 +22,7 @@ Params:
 from pathlib import Path
 from typing import Any
 
+from alma.chat_template import text_ids
 from alma.engine import Request, open_engine
 from alma.errors import InputError
 from alma.fewshot import STOP, choose_examples, first_example, item_seed, layout, usable_example
@@ -45,11 +46,7 @@ def short_enough(
     """
     # Two tokens of slack an example: merges across the seam of two examples differ.
     limit = budget // bounds[1] - 2
-    kept = [
-        (key, text)
-        for key, text in seeds
-        if len(tokenizer(layout([text]), add_special_tokens=True)["input_ids"]) <= limit
-    ]
+    kept = [(key, text) for key, text in seeds if len(text_ids(tokenizer, layout([text]))) <= limit]
     if len(kept) < len(seeds):
         print(f"left out {len(seeds) - len(kept)} of {len(seeds)} seed prompts: over {limit} tokens")
     if len(kept) < bounds[0]:
@@ -90,7 +87,7 @@ def main(
         text = layout([text for _, text in chosen])
         requests.append(
             Request(
-                token_ids=loaded.tokenizer(text, add_special_tokens=True)["input_ids"],
+                token_ids=text_ids(loaded.tokenizer, text),
                 seed=item_seed(seed, shard, index),
                 temperature=temperature,
                 top_p=top_p,

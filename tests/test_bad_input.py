@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 import base_model
@@ -21,9 +22,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alma.chat_template import prompt_ids
+from alma import pooling
+from alma.chat_template import live_tokens, prompt_ids, text_ids
 from alma.checkpoints import load_tokenizer, special_tokens
 from alma.errors import InputError
+from alma.fewshot import layout
 from alma.ids import content_id
 from alma.judging import judge_messages
 from alma.tables import assistant, user, user_text
@@ -144,12 +147,15 @@ def marked_tokenizer():
     return tokenizer
 
 
-@pytest.fixture(scope="module", params=["chatml", "plain", "marked"])
+@pytest.fixture(scope="module", params=["chatml", "plain", "marked", "bos", "unigram"])
 def chat(request, tiny_checkpoint):
     """A tokenizer with a chat template, and its control tokens."""
     if request.param == "marked":
         tokenizer = marked_tokenizer()
         return tokenizer, ["<｜User｜>", "<｜Bot｜>", "<｜end｜>", "<|endoftext|>"]
+    if request.param in ("bos", "unigram"):
+        tokenizer = getattr(tiny_model, f"{request.param}_tokenizer")()
+        return tokenizer, [token for token in special_tokens(tokenizer) if token != "<unk>"]
     tokenizer = load_tokenizer(tiny_checkpoint)
     if request.param == "plain":
         tokenizer.chat_template = Path(base_model.PLAIN_TEMPLATE).read_text()
@@ -202,6 +208,77 @@ def test_a_training_example_ends_once(chat):
         assert before == prompt_ids(tokenizer, user(bad))
         assert controls(after, tokenizer, tokens) == [end] and after[-1] == end
         assert tokenizer.decode(after[:-1]) == bad
+
+
+def test_control_tokens_in_plain_text_are_inert(chat):
+    """Few-shot examples of the prompt synthesis, and embedded prompts, have no template around them."""
+    tokenizer, tokens = chat
+    start = [tokenizer.bos_token_id] if tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id else []
+    for token in tokens:
+        ids = text_ids(tokenizer, layout([attack(token, tokenizer), f"{token}x"]))
+        assert controls(ids, tokenizer, tokens) == start == ids[: len(start)]
+        said = tokenizer.decode(ids[len(start) :])
+        assert said.lstrip() == layout([attack(token, tokenizer), f"{token}x"])
+
+
+def test_embedded_text_is_that_of_text_ids(chat):
+    import torch
+
+    tokenizer, tokens = chat
+    seen = []
+
+    class Encoder:
+        device, config = "cpu", types.SimpleNamespace(hidden_size=1)
+
+        def __call__(self, input_ids, attention_mask, use_cache):
+            seen.append(input_ids[0][attention_mask[0].bool()].tolist())
+            return types.SimpleNamespace(last_hidden_state=torch.zeros(*input_ids.shape, 1))
+
+    bad = [attack(token, tokenizer) for token in tokens]
+    pooling.embed_texts(tokenizer, Encoder(), bad, batch=1)
+    assert sorted(seen) == sorted(text_ids(tokenizer, text) for text in bad)
+
+
+def test_control_tokens_that_a_normalizer_makes_are_inert():
+    """Width variants that NFKC turns into a control token, which a Unigram model finds among its pieces."""
+    tokenizer = tiny_model.unigram_tokenizer()
+    tokens = ["<s>", "</s>", "<mask>"]
+    for token in tokens:
+        wide = "".join(chr(ord(char) + 0xFEE0) for char in token)
+        split = tokenizer(wide, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        assert controls(split, tokenizer, tokens), "the danger is gone: nothing is tested here"
+        ids = prompt_ids(tokenizer, user(f"a {wide}{wide} b"))
+        assert controls(ids, tokenizer, tokens) == controls(
+            prompt_ids(tokenizer, user("a")), tokenizer, tokens
+        )
+        assert f"a {token}{token} b" in tokenizer.decode(ids)
+
+
+def test_what_is_sampled_is_what_is_trained_on(chat):
+    """The ids of a completion are those of its text after the prompt, also where it spells control tokens."""
+    tokenizer, tokens = chat
+    for token in tokens:
+        bad = attack(token, tokenizer)
+        before, after = completion_ids(tokenizer, user(bad), assistant(bad), [tokenizer.eos_token_id])
+        assert tokenizer.decode(before + after).endswith(bad + tokenizer.eos_token)
+        assert before == prompt_ids(tokenizer, user(bad))
+
+
+def test_a_control_token_that_cannot_be_cut_is_refused():
+    tokenizer = tiny_model.tiny_tokenizer()
+    tokenizer.add_special_tokens({"eos_token": "§"})
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}:\n{{ m['content'] }}§{% endfor %}"
+        "{% if add_generation_prompt %}assistant:\n{% endif %}"
+    )
+    assert live_tokens(tokenizer) == ["§"]
+    model = types.SimpleNamespace(config=types.SimpleNamespace(), generation_config=types.SimpleNamespace())
+    with pytest.raises(InputError, match=r"mine\.jinja: its control token '§' is a single character"):
+        base_model.settle_tokens(model, tokenizer, "mine.jinja")
+
+
+def test_no_control_token_of_a_usual_tokenizer_is_live(chat):
+    assert live_tokens(chat[0]) == []
 
 
 def test_a_cut_in_a_text_makes_no_token(chat):

@@ -16,6 +16,7 @@ import synthesize_prompts
 import unique_prompts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_ins.engine import Characters
 
 from alma.clustering import check_dealing, k_means, ranks_in, read_embeddings, write_embeddings
 from alma.duplicates import OverlapIndex, first_of_near_duplicates, grams_of, normalized
@@ -44,7 +45,7 @@ class FakeEngine:
 
     def __init__(self, answer) -> None:
         self.answer, self.requests = answer, []
-        self.tokenizer = lambda text, add_special_tokens: {"input_ids": [ord(c) for c in text]}
+        self.tokenizer = Characters()
 
     def generate(self, requests, what):
         self.requests += requests

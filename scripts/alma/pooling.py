@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from alma.chat_template import text_ids
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -53,7 +55,7 @@ def embed_texts(
     import numpy as np
     import torch
 
-    ids = [tokenizer(text, add_special_tokens=True)["input_ids"] for text in texts]
+    ids = [text_ids(tokenizer, text) for text in texts]
     order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
     found = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
     for start in range(0, len(order), batch):

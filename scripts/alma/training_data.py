@@ -51,7 +51,7 @@ def completion_ids(
     # The prompt's last token and the answer's first characters can merge (two line breaks, say).
     # Sampling starts from the prompt's own ids, so the answer is then tokenized by itself.
     apart = after[: len(before)] == before
-    after = after[len(before) :] if apart else token_ids(tokenizer, text[len(start) :])
+    after = after[len(before) :] if apart else token_ids(tokenizer, text[len(start) :], goes_on=True)
     ends = [i for i, token in enumerate(after) if token in stop_ids]
     after = after[: ends[-1] + 1] if ends else [*after, stop_ids[0]]
     return before, after

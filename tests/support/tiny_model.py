@@ -48,6 +48,48 @@ def tiny_tokenizer():
     )
 
 
+def bos_tokenizer():
+    """The tiny tokenizer with <|endoftext|> before every text, as Llama 3 has; its template writes it."""
+    from tokenizers import processors
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.bos_token, tokenizer.eos_token = "<|endoftext|>", "<|im_end|>"
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    template = REPOSITORY / "templates" / "chatml.jinja"
+    tokenizer.chat_template = "{{ bos_token }}" + template.read_text(encoding="utf-8").rstrip("\n")
+    return tokenizer
+
+
+def unigram_tokenizer():
+    """A Unigram tokenizer as SentencePiece makes them: control tokens among its pieces, text in NFKC."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<unk>", "<s>", "</s>", "<mask>"],
+        unk_token="<unk>",
+        initial_alphabet=["\n", *map(chr, range(33, 127))],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    made.chat_template = (
+        "{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    return made
+
+
 # Sizes that vLLM's CPU engine takes.
 SIZES = {
     "vocab_size": VOCABULARY,
