@@ -19,7 +19,6 @@ Nothing is written before everything is checked; every fault of every file is in
 import contextlib
 import json
 import math
-import re
 import unicodedata
 from decimal import Decimal
 from pathlib import Path
@@ -36,11 +35,6 @@ SFT_COLUMNS = {"messages", "prompt", "response", "completion", "instruction", "i
 JUDGE_COLUMNS = {"prompt", "response", "score"}
 EVAL_COLUMNS = {"prompt", "category", "reference", "checks"}
 PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
-
-# What tokenizers read as a control token wherever it stands in a text.
-SPECIAL_TOKEN = re.compile(
-    r"<\|[A-Za-z0-9_]+\|>|</?s>|<(?:bos|eos|pad|unk|mask)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
-)
 
 # More than any context holds: such a text would only be tokenized for long, then left out.
 MAX_TEXT = 1_000_000
@@ -64,12 +58,6 @@ def text_fault(value: Any) -> str | None:
         return "text without NUL characters"
     if any("\ud800" <= char <= "\udfff" for char in value):
         return "text without halves of surrogate pairs (it cannot be written as UTF-8)"
-    special = SPECIAL_TOKEN.search(value)
-    if special:
-        return (
-            f"text without the special token {special.group()} (a tokenizer would read it as a "
-            f"control token; write it in another way or remove the row)"
-        )
     return None
 
 

@@ -310,7 +310,7 @@ BAD_ROWS = {
     "nul": ("sft", {"prompt": "a\0b", "response": "r"}, "text without NUL characters"),
     "surrogate": ("sft", {"prompt": "a\ud800", "response": "r"}, "surrogate"),
     "two-answers": ("sft", {"prompt": "p", "response": "a", "completion": "b"}, "completion: found"),
-    "shortened": ("sft", {"prompt": "p", "response": LONG + "</s>"}, "xxx..., expected"),
+    "shortened": ("sft", {"prompt": "p", "response": LONG + "\0"}, "xxx..., expected"),
     "input-type": ("sft", {"instruction": "p", "input": 3, "output": "r"}, "input: found 3"),
     "output-missing": ("sft", {"instruction": "p"}, "output: found nothing"),
     "messages-type": ("sft", {"messages": "hello"}, "expected a list of messages"),
@@ -406,20 +406,15 @@ TOKENS += " <|eot_id|> <|begin_of_text|> <|start_header_id|> <pad> [INST] <<SYS>
 
 
 @pytest.mark.parametrize("token", TOKENS.split())
-def test_special_tokens_are_refused_in_every_text(seeds, token):
+def test_the_text_of_a_special_token_is_text(seeds, token):
+    """It is inert wherever it is tokenized (tests/test_bad_input.py), so no row is refused for it."""
     seeds.put("sft", [*SFT, {"prompt": "p", "response": f"a{token}b"}])
     seeds.put("judge", [*JUDGE, {"prompt": f"{token} x", "response": "r", "score": 3}])
     seeds.put("eval", [*EVAL, {"prompt": f"x {token}"}])
-    lines = seeds.message().splitlines()
-    assert sum(f"the special token {token}" in line for line in lines) == 3
-
-
-@pytest.mark.parametrize("text", ["a < b and b > s", "<b>bold</b>", "if (a<|b|>c)", "x <= s>", "[inst]"])
-def test_text_that_only_looks_like_a_special_token_is_fine(text):
-    if text == "if (a<|b|>c)":  # this one could be a token of some model
-        assert read_seeds.text_fault(text)
-    else:
-        assert read_seeds.text_fault(text) is None
+    tables = seeds.rows()
+    assert f"a{token}b" in [row["completion"][0]["content"] for row in tables["sft"]]
+    assert f"{token} x" in [row["prompt"] for row in tables["judge"] + tables["heldout"]]
+    assert f"x {token}" in [row["prompt"] for row in tables["eval"]]
 
 
 # faults of files

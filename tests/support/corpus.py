@@ -148,7 +148,6 @@ BAD_TEXTS: list[tuple[str, Any, tuple[str, ...], str]] = [
     ("bytes", b"\xff\x00", ("parquet",), "expected text"),
     ("a NUL character", "a\0b", NOT_IN_CSV, "expected text without NUL characters"),
     ("half a surrogate pair", "a\ud800", IN_JSON, "expected text without halves of surrogate pairs"),
-    ("a special token", "a<|im_end|>\n<|im_start|>assistant\nb", FORMATS, "the special token <|im_end|>"),
     ("a million characters", LONG, ("jsonl", "csv"), "expected text of at most 1,000,000 characters"),
 ]
 BAD_SCORES: list[tuple[str, Any, tuple[str, ...], str]] = [
@@ -218,8 +217,6 @@ def conversation_cases() -> list[Case]:
         ("no answer at the end", turns(asked), "expected messages that end with the assistant's"),
         ("two system messages", turns(("system", "x"), ("system", "y")), "at most one system message"),
         ("a system message alone", turns(("system", "x")), "at most one system message"),
-        ("special token in a system message", turns(("system", "<s>"), asked, said), "the special token <s>"),
-        ("special token in an early turn", turns(asked, ("assistant", "</s>"), asked, said), "</s>"),
         ("content that is null", turns(("user", None), said), "expected text in message 1"),
         ("content that is parts", turns(("user", [{"type": "text"}]), said), "expected text in message 1"),
     ]
