@@ -19,12 +19,12 @@ Nothing is written before everything is checked; every fault of every file is in
 import contextlib
 import json
 import math
-import unicodedata
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from alma.checks import validate_checks
+from alma.duplicates import folded
 from alma.errors import fail_with
 from alma.ids import content_id, hashed_int
 from alma.json_text import parse_json
@@ -121,11 +121,6 @@ def prompt_key(messages: Messages) -> str:
         return messages[0]["content"]
     turns = [[message["role"], message["content"]] for message in messages]
     return json.dumps(turns, ensure_ascii=False)
-
-
-def normalised(text: str) -> str:
-    """Text in which case, white space and typographic variants make no difference."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 # rows of the seed files
@@ -229,7 +224,7 @@ def has_columns(source: str, rows: list[Row], choices: list[set[str]], problems:
 
 
 def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of seeds/sft.parquet, and every user text, normalised, with where it stands."""
+    """Rows of seeds/sft.parquet, and every user text, folded, with where it stands."""
     choices = [
         {"messages"},
         {"prompt", "response"},
@@ -248,7 +243,7 @@ def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dic
         prompt, completion = pair
         for message in prompt:
             if message["role"] == "user":
-                texts.setdefault(normalised(message["content"]), row[0])
+                texts.setdefault(folded(message["content"]), row[0])
         prompt_id = content_id("prompt", prompt_key(prompt))
         key = prompt_id, content_id("response", prompt_id, completion[0]["content"])
         if key in table:
@@ -260,7 +255,7 @@ def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dic
 def read_judge(
     source: str, scale: list[float], problems: Problems
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of the judge's labels, and every prompt, normalised, with where it stands."""
+    """Rows of the judge's labels, and every prompt, folded, with where it stands."""
     before = len(problems)
     texts: dict[str, str] = {}
     labels: dict[tuple[str, str], tuple[str, str, list[float]]] = {}
@@ -273,7 +268,7 @@ def read_judge(
         score = take_score(row, scale, problems)
         if prompt is None or response is None or score is None:
             continue
-        texts.setdefault(normalised(prompt), row[0])
+        texts.setdefault(folded(prompt), row[0])
         prompt_id = content_id("prompt", prompt)
         key = prompt_id, content_id("response", prompt_id, response)
         labels.setdefault(key, (prompt, response, []))[2].append(score)
@@ -320,7 +315,7 @@ def _checks(row: Row, problems: Problems) -> str | None:
 def read_benchmark(
     name: str, source: str, seeds: list[dict[str, str]], problems: Problems
 ) -> list[dict[str, Any]]:
-    """Rows of one benchmark; `seeds` are the normalised texts of the seeds, with their places."""
+    """Rows of one benchmark; `seeds` are the folded texts of the seeds, with their places."""
     table: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
     rows = read_rows(source, EVAL_COLUMNS, problems)
@@ -377,7 +372,7 @@ def read_pairs(source: str, seeds: list[dict[str, str]], problems: Problems) -> 
 
 def _check_leak(where: str, prompt: str, seeds: list[dict[str, str]], problems: Problems) -> None:
     """Note a prompt that is there to measure and also stands in the seeds."""
-    key = normalised(prompt)
+    key = folded(prompt)
     for texts in seeds:
         if key in texts:
             expected = f"a prompt that is not in the seeds (it is in {texts[key]})"
@@ -396,7 +391,7 @@ def heldout_prompts(rows: list[dict[str, Any]], fraction: float, seed: int) -> s
     """
     groups: dict[str, set[str]] = {}
     for row in rows:
-        groups.setdefault(normalised(row["prompt"]), set()).add(row["prompt_id"])
+        groups.setdefault(folded(row["prompt"]), set()).add(row["prompt_id"])
     ordered = sorted(groups.values(), key=lambda ids: hashed_int("heldout", seed, min(ids)))
     count = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
     return {prompt_id for ids in ordered[:count] for prompt_id in ids}

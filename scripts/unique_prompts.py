@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alma.duplicates import OverlapIndex, first_of_near_duplicates, normalized, words_of
+from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, words_of
 from alma.errors import InputError
 from alma.fewshot import has_marker
 from alma.files import write_csv
@@ -36,7 +36,7 @@ def distinct(rows: list[Row]) -> list[Row]:
     """The first of the rows whose prompts are equal but for case, space and punctuation."""
     first: dict[str, Row] = {}
     for row in rows:
-        first.setdefault(normalized(row["prompt"]), row)
+        first.setdefault(bare_words(row["prompt"]), row)
     return list(first.values())
 
 

@@ -9,6 +9,7 @@ import pytest
 import read_seeds
 
 from alma.checks import run_checks, validate_checks
+from alma.duplicates import folded
 from alma.tables import read_table
 
 DATA = Path(__file__).parent.parent / "data"
@@ -91,10 +92,10 @@ def test_scores_are_whole_numbers_and_differ_within_a_prompt():
 
 def test_no_evaluation_prompt_is_in_the_seeds_or_close_to_one():
     seeds = {row["prompt"] for row in ROWS["sft"] + ROWS["judge"]}
-    plain = {read_seeds.normalised(prompt) for prompt in seeds}
+    plain = {folded(prompt) for prompt in seeds}
     grams = [trigrams(prompt) for prompt in seeds]
     for row in ROWS["eval"]:
-        assert read_seeds.normalised(row["prompt"]) not in plain
+        assert folded(row["prompt"]) not in plain
         mine = trigrams(row["prompt"])
         shared = max(len(mine & other) for other in grams)
         assert shared * 2 <= len(mine), row["prompt"]

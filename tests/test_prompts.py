@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stand_ins.engine import Characters
 
 from alma.clustering import check_dealing, k_means, ranks_in, read_embeddings, write_embeddings
-from alma.duplicates import OverlapIndex, first_of_near_duplicates, grams_of, normalized
+from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, grams_of
 from alma.engine import Completion
 from alma.errors import InputError
 from alma.fewshot import STOP, choose_examples, first_example, has_marker, layout, usable_example
@@ -360,8 +360,8 @@ def test_filters_do_not_depend_on_the_order_or_the_shards(tmp_path_factory, gene
     assert ((tmp_path / "unique.parquet").read_bytes(), (tmp_path / "filters.csv").read_bytes()) == wanted
 
 
-def test_normalized_ignores_case_space_punctuation_and_width() -> None:
-    assert normalized("  Ｈello,\n WORLD! ") == "hello world"
+def test_bare_words_ignore_case_space_punctuation_and_width() -> None:
+    assert bare_words("  Ｈello,\n WORLD! ") == "hello world"
 
 
 def test_markers_inside_words_are_no_markers() -> None:

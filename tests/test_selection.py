@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma.selection import best_of, distinct_candidates, is_eligible, select
+from alma.selection import best_of, distinct_candidates, is_echo, is_eligible, select, why_out
 
 PROMPT = {"prompt_id": "p", "prompt": "Name a colour."}
 
@@ -48,6 +48,62 @@ def test_never_chosen_and_never_rejected(bad):
     row = choose([response("Red.", 1.0, 0), response("Blue.", 2.0, 1), bad])
     assert row["chosen"] == "Blue." and row["rejected"] == "Red."
     assert choose([bad]) is None
+
+
+LONG = "List three colors of the rainbow."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("Hi", " hi "),
+        (LONG, "list three colors of the RAINBOW"),
+        (LONG, f"{LONG}\n\nRed, green, blue."),
+        (LONG, f'"{LONG}" Red.'),
+        (LONG, "List three colors of the rainbow: red, green, blue."),
+        (LONG, "List three colors of"),
+        ("List three\n\ncolors of the rainbow", "List  three colors of the rainbow. Red"),
+        ("法国的首都是哪里?", "法国的首都是哪里? 巴黎。"),
+        ("Ｗhat is two plus two?", "What is two plus two? Four."),
+    ],
+)
+def test_a_response_that_says_the_prompt_again_never_wins(prompt, text):
+    assert is_echo(prompt, text)
+    assert why_out(prompt, response(text, 10.0)) == "echo of the prompt"
+    row = select(
+        {"prompt_id": "p", "prompt": prompt},
+        [response(text, 10.0), response("Violet.", 1.0, 1)],
+        seed=[0],
+        selection="best",
+        tie_tolerance=1e-6,
+    )
+    assert row["chosen"] == "Violet." and row["rejected"] is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("Hi", "Hi there!"),
+        ("Good morning!", "Good morning! How can I help?"),
+        ("Red or blue?", "Red"),
+        ("True or false: the sea is dry.", "True"),
+        ("안녕하세요", "안녕하세요! 무엇을 도와드릴까요?"),
+        (LONG, "Three colors of the rainbow are red, green and blue."),
+        (LONG, "Sure! List three colors of the rainbow."),
+        ("Write one line about the sea", "Write one line about the seaside? Gladly."),
+        ("Say what the cat did", "Say what the cats did"),
+        ("What is 3 - 1?", "What is 3 + 1?"),
+        ("?", "."),
+    ],
+)
+def test_an_answer_that_begins_as_the_prompt_does_may_win(prompt, text):
+    assert not is_echo(prompt, text)
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_an_echo_is_one_in_any_case_and_spacing(prompt, rest):
+    assert is_echo(prompt, prompt)
+    assert is_echo(f"one two three four {prompt}", f"ONE  two\nthree four {prompt}\n\n{rest}")
 
 
 def test_null_score_is_not_the_lowest_score():

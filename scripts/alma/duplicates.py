@@ -19,7 +19,12 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def normalized(text: str) -> str:
+def folded(text: str) -> str:
+    """A text without differences of case, white space and Unicode variants (NFKC); punctuation counts."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def bare_words(text: str) -> str:
     """A text's words with single spaces: equal for texts that differ in case, space or punctuation."""
     return " ".join(words_of(text))
 

@@ -3,22 +3,53 @@
 import unicodedata
 from typing import Any
 
+from alma.duplicates import folded, words_of
 from alma.ids import hashed_int
 
+# Fewer shared words say nothing: "Hi" is well answered with "Hi there!", "Red or blue?" with "Red".
+ECHO_WORDS = 4
 
-def normalised(text: str) -> str:
-    """Text with case, white space and Unicode forms evened out, to compare texts."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+def _length(text: str) -> float:
+    """Words of a text; where words are not set apart by spaces, two wide characters count as one."""
+    wide = [sum(unicodedata.east_asian_width(char) in "WF" for char in word) for word in words_of(text)]
+    return sum(max(1.0, count / 2) for count in wide)
+
+
+def _core(text: str) -> str:
+    """A folded text without what stands around its first and last letter or digit."""
+    text = folded(text)
+    places = [i for i, char in enumerate(text) if char.isalnum()]
+    return text[places[0] : places[-1] + 1] if places else ""
+
+
+def is_echo(prompt: str, response: str) -> bool:
+    """Whether a response says the prompt again.
+
+    Case, white space and Unicode variants (NFKC) make no difference. An echo is:
+
+    - the prompt itself, however short;
+    - the prompt, then more text: an answer after it does not help, since the model that is trained on
+      it learns to repeat its prompts;
+    - the first part of the prompt.
+
+    The last two are compared without the punctuation around either text, end at a word's end, and need
+    at least `ECHO_WORDS` words in common.
+    """
+    if folded(prompt) == folded(response):
+        return True
+    shorter, longer = sorted((_core(prompt), _core(response)), key=len)
+    ends = not longer[len(shorter) : len(shorter) + 1].isalnum()
+    return longer.startswith(shorter) and ends and _length(shorter) >= ECHO_WORDS
 
 
 def why_out(prompt: str, response: dict[str, Any]) -> str | None:
     """Why a response can never be chosen, in words; None where it may be."""
-    text = normalised(response["response"])
     if response["finish_reason"] != "stop":
         return "cut off"
-    if not any(c.isalnum() for c in text):
+    if not any(c.isalnum() for c in response["response"]):
         return "empty"
-    if text == normalised(prompt):
+    if is_echo(prompt, response["response"]):
         return "echo of the prompt"
     return "no score" if response["score"] is None else None
 
@@ -33,7 +64,7 @@ def distinct_candidates(prompt: str, responses: list[dict[str, Any]]) -> list[di
     found: dict[str, dict[str, Any]] = {}
     for row in sorted(responses, key=lambda row: (row["sample"], row["response_id"])):
         if is_eligible(prompt, row):
-            key = normalised(row["response"])
+            key = folded(row["response"])
             if key in found:
                 found[key]["multiplicity"] += 1
             else:

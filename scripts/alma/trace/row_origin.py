@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from alma.duplicates import folded
 from alma.errors import InputError
 from alma.fewshot import item_seed
 from alma.files import sha256_of
-from alma.selection import normalised, why_out
+from alma.selection import why_out
 from alma.tables import SCHEMAS, user_text
 from alma.trace.lineage import describe, natural_key, node_of, record_of
 from alma.trace.provenance import check_inputs, record_path
@@ -180,7 +181,7 @@ def _candidates(home: Path, selected: str, prompt: Facts, choice: Facts) -> list
     for facts in sorted(found, key=lambda row: (row["sample"], row["response_id"])):
         if facts["why_out"] is None:
             # Of equal texts the first sample stands for all (alma.selection.distinct_candidates).
-            same = first.setdefault(normalised(facts["response"]), facts["sample"])
+            same = first.setdefault(folded(facts["response"]), facts["sample"])
             facts["why_out"] = f"repeat of sample {same}" if same != facts["sample"] else None
         for verdict in ("chosen", "rejected"):
             if facts["response_id"] == choice[f"{verdict}_id"]:
