@@ -18,8 +18,8 @@ def compared_config(run):
 
 rule compare_runs:
     input:
-        summaries=own(lambda w: [f"results/{r}/evaluation/summary.csv" for r in compared_runs(w.table)]),
-        judges=own(lambda w: [f"results/{r}/evaluation/judge.csv" for r in compared_runs(w.table)]),
+        summaries=from_run(lambda w: [f"results/{r}/evaluation/summary.csv" for r in compared_runs(w.table)]),
+        judges=from_run(lambda w: [f"results/{r}/evaluation/judge.csv" for r in compared_runs(w.table)]),
     output:
         table="results/{run}/tables/ablations/{table}.csv",
     log:
@@ -33,9 +33,9 @@ rule compare_runs:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "compare_runs",
-            runs=[compared_config(r) for r in compared_runs(w.table)],
+            runs=lambda w: [compared_config(r) for r in compared_runs(w.table)],
         ),
     message:
         "Comparing runs: {wildcards.table}"

@@ -42,11 +42,11 @@ rule base_model:
         mem_mb=lambda w: 40000 if cfg(w, "base_model", "source").startswith("hub:") else 6000,
         runtime=120,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "base_model",
-            source=cfg(w, "base_model", "source"),
-            chat_template=cfg(w, "base_model", "chat_template"),
-            accept_terms=cfg(w, "base_model", "accept_terms"),
+            source=from_config("base_model", "source"),
+            chat_template=from_config("base_model", "chat_template"),
+            accept_terms=from_config("base_model", "accept_terms"),
         ),
     message:
         "Preparing the base model"

@@ -1,5 +1,6 @@
 # Shared by all stages: the config of a run, paths, counts, and the `spec` of a job.
-# Standard library only. A rule reads its config through `cfg` and hands it on in `spec`.
+# Standard library only. A rule takes its config with `from_config`, its artifacts with `from_run`, and hands
+# on in `spec` what decides its result.
 
 import json
 import shutil
@@ -50,40 +51,68 @@ def seed_of(wildcards, part):
     return cfg(wildcards, "seed") if seed is None else seed
 
 
-def spec(script, threads=1, **values):
-    """The one param of a rule: its narrow config and a hash of its code, as sorted JSON.
-
-    Snakemake compares params without their names and in any order; one string is exact.
-    """
-    facts = {"script": f"{script}.py", "code": CODE[script], "threads": threads, "config": values}
-    return json.dumps(facts, sort_keys=True)
+# what a rule is made of
 
 
-# paths
+def from_config(*path):
+    """Function of the wildcards that looks up the config of the job's run: from_config("judge", "shots")."""
+    return lambda w: cfg(w, *path)
 
 
-def own(files):
+def from_run(files):
     """Input function: artifacts of the job's run, each from the run that makes it.
 
-    A variant takes from the run that it inherits from whatever is the same there (alma.workflow.variants).
-    Weights count by their SHA256SUMS, not by their time stamp: they are too large to hash at each job.
+    `files` is a path with wildcards, as an output is written, or a function of the wildcards that gives
+    paths. A variant takes from the run that it inherits from whatever is the same there
+    (alma.workflow.variants). Weights count by their SHA256SUMS, not by their time stamp: they are too
+    large to hash at each job.
     """
 
     def source(path):
         path = SHARING.source(path)
         return ancient(path) if Path(path).name == "model.safetensors" else path
 
+    def own(w):
+        return files(w) if callable(files) else files.format(**dict(w.items()))
+
     def found(w):
-        paths = files(w)
+        paths = own(w)
         return source(paths) if isinstance(paths, str) else [source(path) for path in paths]
 
-    found.logical = files
+    found.own = own
     return found
 
 
-def at(pattern):
-    """Input function: path of an artifact in the job's run; it may hold wildcards."""
-    return own(lambda w: f"results/{w.run}/{pattern.format(**dict(w.items()))}")
+def spec(script, *parts, threads=1, **values):
+    """The one param of a rule that Snakemake compares: its narrow config, its threads, a hash of its code.
+
+    Args:
+        script: its name, which is also the rule's.
+        parts: functions of the wildcards that give several values by name.
+        threads: CPU threads of the job; the rule's `threads: as_in_spec` takes them from here.
+        values: what the script's `main` gets, or functions of the wildcards that give it.
+
+    Returns:
+        Function of the wildcards that gives sorted JSON. Snakemake compares params without their names
+        and in any order; one string is exact.
+    """
+
+    def found(w):
+        given = {name: value for part in parts for name, value in part(w).items()} | values
+        known = {name: value(w) if callable(value) else value for name, value in given.items()}
+        cores = threads(w) if callable(threads) else threads
+        facts = {"script": f"{script}.py", "code": CODE[script], "threads": cores, "config": known}
+        return json.dumps(facts, sort_keys=True)
+
+    return found
+
+
+def as_in_spec(w, rulename):
+    """Threads of a rule: those of its spec, since another number adds up floats in another order."""
+    return json.loads(workflow.get_rule(rulename).params.spec(w))["threads"]
+
+
+# paths
 
 
 def model_files(run, checkpoint):
@@ -92,8 +121,8 @@ def model_files(run, checkpoint):
 
 
 def model(checkpoint):
-    """Input function: the files of a checkpoint; `checkpoint` may hold wildcards."""
-    return own(lambda w: model_files(w.run, checkpoint.format(**dict(w.items()))))
+    """Input function: the files of a checkpoint, whose name may hold wildcards."""
+    return from_run(lambda w: model_files(w.run, checkpoint.format(**dict(w.items()))))
 
 
 def model_outputs(checkpoint):

@@ -20,8 +20,8 @@ def evaluation_files(run):
 rule sample_evaluation:
     input:
         model=model("{checkpoint}"),
-        seeds=at("seeds/sft.parquet"),
-        prompts=at("seeds/eval.parquet"),
+        seeds=from_run("results/{run}/seeds/sft.parquet"),
+        prompts=from_run("results/{run}/seeds/eval.parquet"),
     output:
         responses="results/{run}/evaluation/responses/{checkpoint}/{benchmark}.parquet",
     log:
@@ -31,22 +31,22 @@ rule sample_evaluation:
     priority: -1  # nothing waits for it but the evaluation
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "sample_evaluation",
-            threads=cfg(w, "engine", "threads"),
-            seed=cfg(w, "seed"),
-            engine=engine(w),
-            checkpoint=w.checkpoint,
-            benchmark_name=w.benchmark,
-            shots=cfg(w, "evaluation", "shots") if w.checkpoint == "base" else 0,
-            temperature=cfg(w, "evaluation", "temperature"),
-            max_tokens=cfg(w, "evaluation", "max_tokens"),
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            engine=engine,
+            checkpoint=lambda w: w.checkpoint,
+            benchmark_name=lambda w: w.benchmark,
+            shots=lambda w: cfg(w, "evaluation", "shots") if w.checkpoint == "base" else 0,
+            temperature=from_config("evaluation", "temperature"),
+            max_tokens=from_config("evaluation", "max_tokens"),
         ),
     message:
         "Answering {wildcards.benchmark} with {wildcards.checkpoint}"
@@ -57,9 +57,9 @@ rule sample_evaluation:
 # One judge scores all runs of a config, so that a variant's figures compare with the main run's.
 rule score_evaluation:
     input:
-        model=own(lambda w: model_files(RUN, "judge")),
-        prompts=at("seeds/eval.parquet"),
-        responses=at("evaluation/responses/{checkpoint}/{benchmark}.parquet"),
+        model=from_run(lambda w: model_files(RUN, "judge")),
+        prompts=from_run("results/{run}/seeds/eval.parquet"),
+        responses=from_run("results/{run}/evaluation/responses/{checkpoint}/{benchmark}.parquet"),
     output:
         scores="results/{run}/evaluation/{checkpoint}/{benchmark}.parquet",
     log:
@@ -69,18 +69,18 @@ rule score_evaluation:
     priority: -1  # nothing waits for it but the evaluation
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "score_evaluation",
-            threads=cfg(w, "engine", "threads"),
-            engine=engine(w),
-            min_mass=cfg(w, "judge", "min_mass"),
-            max_unreadable=cfg(w, "judge", "max_unreadable"),
+            threads=from_config("engine", "threads"),
+            engine=engine,
+            min_mass=from_config("judge", "min_mass"),
+            max_unreadable=from_config("judge", "max_unreadable"),
         ),
     message:
         "Judging {wildcards.checkpoint} on {wildcards.benchmark}"
@@ -90,8 +90,8 @@ rule score_evaluation:
 
 rule summarize_evaluation:
     input:
-        results=own(lambda w: evaluation_files(w.run)),
-        prompts=at("seeds/eval.parquet"),
+        results=from_run(lambda w: evaluation_files(w.run)),
+        prompts=from_run("results/{run}/seeds/eval.parquet"),
     output:
         summary=report(
             "results/{run}/evaluation/summary.csv",
@@ -110,11 +110,11 @@ rule summarize_evaluation:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "summarize_evaluation",
-            seed=cfg(w, "seed"),
-            checkpoints=evaluated_checkpoints(w.run),
-            resamples=cfg(w, "evaluation", "resamples"),
+            seed=from_config("seed"),
+            checkpoints=lambda w: evaluated_checkpoints(w.run),
+            resamples=from_config("evaluation", "resamples"),
         ),
     message:
         "Summarizing the evaluation"

@@ -21,7 +21,7 @@ def distillation_files(run, kind):
 rule train_judge_seed:
     input:
         model=model("base"),
-        seeds=at("seeds/judge.parquet"),
+        seeds=from_run("results/{run}/seeds/judge.parquet"),
     output:
         model=model_outputs("judge-seed"),
         curve="results/{run}/tables/training/judge-seed.csv",
@@ -32,18 +32,18 @@ rule train_judge_seed:
     priority: 1  # all scores wait for it
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads", "judge")
+    threads: as_in_spec
     resources:
         mem_mb=9000,
         runtime=600,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "train_judge_seed",
-            threads=cfg(w, "training", "threads", "judge"),
-            seed=[seed_of(w, "judge"), "judge-seed"],
-            device=cfg(w, "engine", "device"),
-            training=cfg(w, "judge", "training"),
+            threads=from_config("training", "threads", "judge"),
+            seed=lambda w: [seed_of(w, "judge"), "judge-seed"],
+            device=from_config("engine", "device"),
+            training=from_config("judge", "training"),
         ),
     message:
         "Training the judge on the human scores"
@@ -54,8 +54,8 @@ rule train_judge_seed:
 rule score_distillation:
     input:
         model=model("judge-seed"),
-        prompts=own(lambda w: distillation_files(w.run, "prompts")),
-        responses=own(lambda w: distillation_files(w.run, "samples")),
+        prompts=from_run(lambda w: distillation_files(w.run, "prompts")),
+        responses=from_run(lambda w: distillation_files(w.run, "samples")),
     output:
         pairs="results/{run}/judge/distillation.parquet",
     log:
@@ -64,21 +64,21 @@ rule score_distillation:
         "results/{run}/benchmarks/score_distillation.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "score_distillation",
-            threads=cfg(w, "engine", "threads"),
-            seed=cfg(w, "seed"),
-            engine=engine(w),
-            prompts_used=distillation_prompts(w.run),
-            pairs=cfg(w, "judge", "distillation", "pairs"),
-            min_mass=cfg(w, "judge", "min_mass"),
-            max_unreadable=cfg(w, "judge", "max_unreadable"),
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            engine=engine,
+            prompts_used=lambda w: distillation_prompts(w.run),
+            pairs=from_config("judge", "distillation", "pairs"),
+            min_mass=from_config("judge", "min_mass"),
+            max_unreadable=from_config("judge", "max_unreadable"),
         ),
     message:
         "Scoring sampled responses with the seed judge (self-distillation)"
@@ -89,8 +89,8 @@ rule score_distillation:
 rule train_judge:
     input:
         model=model("judge-seed"),
-        seeds=at("seeds/judge.parquet"),
-        pairs=at("judge/distillation.parquet"),
+        seeds=from_run("results/{run}/seeds/judge.parquet"),
+        pairs=from_run("results/{run}/judge/distillation.parquet"),
     output:
         model=model_outputs("judge"),
         curve="results/{run}/tables/training/judge.csv",
@@ -100,19 +100,19 @@ rule train_judge:
         "results/{run}/benchmarks/train_judge.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads", "judge")
+    threads: as_in_spec
     resources:
         mem_mb=9000,
         runtime=600,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "train_judge",
-            threads=cfg(w, "training", "threads", "judge"),
-            seed=[seed_of(w, "judge"), "judge"],
-            device=cfg(w, "engine", "device"),
-            training=cfg(w, "judge", "distillation", "training"),
-            replay=cfg(w, "judge", "distillation", "replay"),
+            threads=from_config("training", "threads", "judge"),
+            seed=lambda w: [seed_of(w, "judge"), "judge"],
+            device=from_config("engine", "device"),
+            training=from_config("judge", "distillation", "training"),
+            replay=from_config("judge", "distillation", "replay"),
         ),
     message:
         "Training the judge further on its own scores"
@@ -123,9 +123,9 @@ rule train_judge:
 rule score_heldout:
     input:
         model=model("{checkpoint}"),
-        seeds=at("seeds/judge.parquet"),
-        heldout=at("seeds/judge_heldout.parquet"),
-        benchmark=at("seeds/judge_benchmark.parquet"),
+        seeds=from_run("results/{run}/seeds/judge.parquet"),
+        heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
+        benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
     output:
         scores="results/{run}/judge/heldout/{checkpoint}.parquet",
     log:
@@ -135,19 +135,19 @@ rule score_heldout:
     priority: -1  # nothing waits for it but the evaluation
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "score_heldout",
-            threads=cfg(w, "engine", "threads"),
-            seed=cfg(w, "seed"),
-            engine=engine(w),
-            shots=cfg(w, "judge", "shots") if w.checkpoint == "base" else 0,
-            min_mass=cfg(w, "judge", "min_mass"),
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            engine=engine,
+            shots=lambda w: cfg(w, "judge", "shots") if w.checkpoint == "base" else 0,
+            min_mass=from_config("judge", "min_mass"),
         ),
     message:
         "Scoring the held-out judge rows with {wildcards.checkpoint}"
@@ -157,9 +157,9 @@ rule score_heldout:
 
 rule evaluate_judge:
     input:
-        base=at("judge/heldout/base.parquet"),
-        judge_seed=at("judge/heldout/judge-seed.parquet"),
-        judge=at("judge/heldout/judge.parquet"),
+        base=from_run("results/{run}/judge/heldout/base.parquet"),
+        judge_seed=from_run("results/{run}/judge/heldout/judge-seed.parquet"),
+        judge=from_run("results/{run}/judge/heldout/judge.parquet"),
     output:
         table=report(
             "results/{run}/evaluation/judge.csv",
@@ -184,10 +184,10 @@ rule evaluate_judge:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "evaluate_judge",
-            seed=cfg(w, "seed"),
-            resamples=cfg(w, "evaluation", "resamples"),
+            seed=from_config("seed"),
+            resamples=from_config("evaluation", "resamples"),
         ),
     message:
         "Measuring the four judges on held-out human scores"

@@ -15,7 +15,7 @@ def shard_size(w):
 rule synthesize_prompts:
     input:
         model=model("base"),
-        seeds=at("seeds/sft.parquet"),
+        seeds=from_run("results/{run}/seeds/sft.parquet"),
     output:
         prompts="results/{run}/prompts/raw/{shard}.parquet",
     log:
@@ -24,23 +24,23 @@ rule synthesize_prompts:
         "results/{run}/benchmarks/synthesize_prompts/{shard}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "synthesize_prompts",
-            threads=cfg(w, "engine", "threads"),
-            seed=cfg(w, "seed"),
-            engine=engine(w),
-            shard=int(w.shard),
-            count=cfg(w, "prompts", "raw_per_shard"),
-            shots=cfg(w, "prompts", "shots"),
-            temperature=cfg(w, "prompts", "temperature"),
-            top_p=cfg(w, "prompts", "top_p"),
-            max_tokens=cfg(w, "prompts", "max_tokens"),
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            engine=engine,
+            shard=lambda w: int(w.shard),
+            count=from_config("prompts", "raw_per_shard"),
+            shots=from_config("prompts", "shots"),
+            temperature=from_config("prompts", "temperature"),
+            top_p=from_config("prompts", "top_p"),
+            max_tokens=from_config("prompts", "max_tokens"),
         ),
     message:
         "Writing prompts with the base model (shard {wildcards.shard})"
@@ -50,12 +50,12 @@ rule synthesize_prompts:
 
 rule unique_prompts:
     input:
-        raw=own(lambda w: prompt_files(w.run, "raw")),
-        sft=at("seeds/sft.parquet"),
-        judge=at("seeds/judge.parquet"),
-        judge_heldout=at("seeds/judge_heldout.parquet"),
-        judge_benchmark=at("seeds/judge_benchmark.parquet"),
-        eval=at("seeds/eval.parquet"),
+        raw=from_run(lambda w: prompt_files(w.run, "raw")),
+        sft=from_run("results/{run}/seeds/sft.parquet"),
+        judge=from_run("results/{run}/seeds/judge.parquet"),
+        judge_heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
+        judge_benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
+        eval=from_run("results/{run}/seeds/eval.parquet"),
     output:
         prompts="results/{run}/prompts/unique.parquet",
         filters="results/{run}/tables/prompt_filters.csv",
@@ -70,12 +70,12 @@ rule unique_prompts:
         mem_mb=8000,
         runtime=120,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "unique_prompts",
-            seed=cfg(w, "seed"),
-            min_words=cfg(w, "prompts", "min_words"),
-            near_duplicate=cfg(w, "prompts", "near_duplicate"),
-            overlap=cfg(w, "prompts", "overlap"),
+            seed=from_config("seed"),
+            min_words=from_config("prompts", "min_words"),
+            near_duplicate=from_config("prompts", "near_duplicate"),
+            overlap=from_config("prompts", "overlap"),
         ),
     message:
         "Removing unfinished, duplicate and contaminated prompts"
@@ -86,7 +86,7 @@ rule unique_prompts:
 rule embed_prompts:
     input:
         model=model("base"),
-        prompts=at("prompts/unique.parquet"),
+        prompts=from_run("results/{run}/prompts/unique.parquet"),
     output:
         embeddings="results/{run}/prompts/embeddings/{shard}.parquet",
     log:
@@ -95,18 +95,18 @@ rule embed_prompts:
         "results/{run}/benchmarks/embed_prompts/{shard}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "embed_prompts",
-            threads=cfg(w, "engine", "threads"),
-            device=cfg(w, "engine", "device"),
-            shard=int(w.shard),
-            shards=cfg(w, "prompts", "shards"),
+            threads=from_config("engine", "threads"),
+            device=from_config("engine", "device"),
+            shard=lambda w: int(w.shard),
+            shards=from_config("prompts", "shards"),
         ),
     message:
         "Embedding prompts with the base model (shard {wildcards.shard})"
@@ -116,7 +116,7 @@ rule embed_prompts:
 
 rule cluster_prompts:
     input:
-        embeddings=own(lambda w: prompt_files(w.run, "embeddings")),
+        embeddings=from_run(lambda w: prompt_files(w.run, "embeddings")),
     output:
         clusters="results/{run}/prompts/clusters.parquet",
     log:
@@ -125,18 +125,18 @@ rule cluster_prompts:
         "results/{run}/benchmarks/cluster_prompts.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=8000,
         runtime=120,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "cluster_prompts",
-            threads=cfg(w, "engine", "threads"),
-            seed=cfg(w, "seed"),
-            clusters=cfg(w, "prompts", "clusters"),
-            iterations=cfg(w, "prompts", "iterations"),
-            diversify=cfg(w, "prompts", "diversify"),
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            clusters=from_config("prompts", "clusters"),
+            iterations=from_config("prompts", "iterations"),
+            diversify=from_config("prompts", "diversify"),
         ),
     message:
         "Clustering the prompts (k-means)"
@@ -146,8 +146,8 @@ rule cluster_prompts:
 
 rule round_prompts:
     input:
-        prompts=at("prompts/unique.parquet"),
-        clusters=at("prompts/clusters.parquet"),
+        prompts=from_run("results/{run}/prompts/unique.parquet"),
+        clusters=from_run("results/{run}/prompts/clusters.parquet"),
     output:
         prompts="results/{run}/rounds/{round}/prompts/{shard}.parquet",
     log:
@@ -162,13 +162,13 @@ rule round_prompts:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "round_prompts",
-            seed=cfg(w, "seed"),
-            round_=int(w.round),
-            shard=int(w.shard),
-            prompts_per_shard=cfg(w, "prompts_per_shard"),
-            prompts_in_shard=shard_size(w),
+            seed=from_config("seed"),
+            round_=lambda w: int(w.round),
+            shard=lambda w: int(w.shard),
+            prompts_per_shard=from_config("prompts_per_shard"),
+            prompts_in_shard=shard_size,
         ),
     message:
         "Dealing prompts to round {wildcards.round} (shard {wildcards.shard})"

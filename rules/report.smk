@@ -21,12 +21,12 @@ def results_of(run):
 
 rule measure_round:
     input:
-        prompts=own(
+        prompts=from_run(
             lambda w: [f"results/{w.run}/rounds/{w.round}/prompts/{s}.parquet" for s in shards(w.run)]
         ),
-        responses=own(lambda w: round_files(w.run, w.round, "samples")),
-        scores=own(lambda w: round_files(w.run, w.round, "scores")),
-        selected=own(
+        responses=from_run(lambda w: round_files(w.run, w.round, "samples")),
+        scores=from_run(lambda w: round_files(w.run, w.round, "scores")),
+        selected=from_run(
             lambda w: [f"results/{w.run}/rounds/{w.round}/selected/{s}.parquet" for s in shards(w.run)]
         ),
     output:
@@ -45,11 +45,11 @@ rule measure_round:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "measure_round",
-            round_=int(w.round),
-            checkpoints=sampled_checkpoints(w.run, int(w.round)),
-            samples_per_prompt=cfg(w, "samples_per_prompt"),
+            round_=lambda w: int(w.round),
+            checkpoints=lambda w: sampled_checkpoints(w.run, int(w.round)),
+            samples_per_prompt=from_config("samples_per_prompt"),
         ),
     message:
         "Measuring the candidates of round {wildcards.round}"
@@ -59,7 +59,7 @@ rule measure_round:
 
 rule plot_progress:
     input:
-        summary=at("evaluation/summary.csv"),
+        summary=from_run("results/{run}/evaluation/summary.csv"),
     output:
         progress=report(
             "results/{run}/figures/progress.svg",
@@ -78,7 +78,7 @@ rule plot_progress:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("plot_progress"),
+        spec=spec("plot_progress"),
     message:
         "Plotting the progress by checkpoint"
     script:
@@ -87,8 +87,8 @@ rule plot_progress:
 
 rule plot_checks:
     input:
-        results=own(lambda w: evaluation_files(w.run)),
-        prompts=at("seeds/eval.parquet"),
+        results=from_run(lambda w: evaluation_files(w.run)),
+        prompts=from_run("results/{run}/seeds/eval.parquet"),
     output:
         checks=report(
             "results/{run}/tables/checks.csv",
@@ -113,9 +113,9 @@ rule plot_checks:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "plot_checks",
-            checkpoints=evaluated_checkpoints(w.run),
+            checkpoints=lambda w: evaluated_checkpoints(w.run),
         ),
     message:
         "Plotting the checks by category and kind"
@@ -125,8 +125,8 @@ rule plot_checks:
 
 rule plot_judge:
     input:
-        table=at("evaluation/judge.csv"),
-        calibration=at("tables/judge_calibration.csv"),
+        table=from_run("results/{run}/evaluation/judge.csv"),
+        calibration=from_run("results/{run}/tables/judge_calibration.csv"),
     output:
         figure=report(
             "results/{run}/figures/judge.svg",
@@ -145,7 +145,7 @@ rule plot_judge:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("plot_judge"),
+        spec=spec("plot_judge"),
     message:
         "Plotting accuracy and calibration of the judges"
     script:
@@ -154,7 +154,9 @@ rule plot_judge:
 
 rule plot_scores:
     input:
-        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/scores.csv" for r in later_rounds(w.run)]),
+        tables=from_run(
+            lambda w: [f"results/{w.run}/tables/rounds/{r}/scores.csv" for r in later_rounds(w.run)]
+        ),
     output:
         scores=report(
             "results/{run}/tables/scores.csv",
@@ -179,7 +181,7 @@ rule plot_scores:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("plot_scores"),
+        spec=spec("plot_scores"),
     message:
         "Plotting the scores by round and checkpoint"
     script:
@@ -188,7 +190,7 @@ rule plot_scores:
 
 rule plot_best_of_n:
     input:
-        tables=own(
+        tables=from_run(
             lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)]
         ),
     output:
@@ -215,7 +217,7 @@ rule plot_best_of_n:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("plot_best_of_n"),
+        spec=spec("plot_best_of_n"),
     message:
         "Plotting the best-of-n curves"
     script:
@@ -224,7 +226,9 @@ rule plot_best_of_n:
 
 rule plot_length:
     input:
-        tables=own(lambda w: [f"results/{w.run}/tables/rounds/{r}/length.csv" for r in later_rounds(w.run)]),
+        tables=from_run(
+            lambda w: [f"results/{w.run}/tables/rounds/{r}/length.csv" for r in later_rounds(w.run)]
+        ),
     output:
         length=report(
             "results/{run}/tables/length.csv",
@@ -249,7 +253,7 @@ rule plot_length:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("plot_length"),
+        spec=spec("plot_length"),
     message:
         "Plotting the length of chosen responses"
     script:
@@ -258,7 +262,7 @@ rule plot_length:
 
 rule list_candidates:
     input:
-        tables=own(
+        tables=from_run(
             lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)]
         ),
     output:
@@ -285,7 +289,7 @@ rule list_candidates:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("list_candidates"),
+        spec=spec("list_candidates"),
     message:
         "Writing the page of candidates"
     script:
@@ -294,7 +298,7 @@ rule list_candidates:
 
 rule plot_prompt_filters:
     input:
-        filters=at("tables/prompt_filters.csv"),
+        filters=from_run("results/{run}/tables/prompt_filters.csv"),
     output:
         figure=report(
             "results/{run}/figures/prompt_filters.svg",
@@ -313,7 +317,7 @@ rule plot_prompt_filters:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("plot_prompt_filters"),
+        spec=spec("plot_prompt_filters"),
     message:
         "Plotting the prompt filters"
     script:
@@ -322,8 +326,8 @@ rule plot_prompt_filters:
 
 rule plot_prompts:
     input:
-        embeddings=own(lambda w: prompt_files(w.run, "embeddings")),
-        clusters=at("prompts/clusters.parquet"),
+        embeddings=from_run(lambda w: prompt_files(w.run, "embeddings")),
+        clusters=from_run("results/{run}/prompts/clusters.parquet"),
     output:
         figure=report(
             "results/{run}/figures/prompts.svg",
@@ -342,7 +346,7 @@ rule plot_prompts:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=lambda w: spec("plot_prompts"),
+        spec=spec("plot_prompts"),
     message:
         "Plotting the map of the prompts"
     script:
@@ -351,7 +355,9 @@ rule plot_prompts:
 
 rule plot_training:
     input:
-        curves=own(lambda w: [f"results/{w.run}/tables/training/{c}.csv" for c in trained_checkpoints(w.run)]),
+        curves=from_run(
+            lambda w: [f"results/{w.run}/tables/training/{c}.csv" for c in trained_checkpoints(w.run)]
+        ),
     output:
         figure=report(
             "results/{run}/figures/training.svg",
@@ -370,9 +376,9 @@ rule plot_training:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "plot_training",
-            checkpoints=trained_checkpoints(w.run),
+            checkpoints=lambda w: trained_checkpoints(w.run),
         ),
     message:
         "Plotting the training curves"
@@ -388,7 +394,7 @@ localrules:
 # Snakemake's own report needs Snakemake's records of the jobs, which lie in the working directory.
 rule render_report:
     input:
-        contents=own(lambda w: [f"results/{w.run}/{name}" for name in REPORT]),
+        contents=from_run(lambda w: [f"results/{w.run}/{name}" for name in REPORT]),
     output:
         html="results/{run}/report.html",
     log:
@@ -402,7 +408,7 @@ rule render_report:
         mem_mb=1000,
         runtime=30,
     params:
-        spec=lambda w: spec("render_report", settings=config),
+        spec=spec("render_report", settings=config),
     message:
         "Rendering the report"
     script:

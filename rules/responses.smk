@@ -13,7 +13,7 @@ def sample_indices(w):
 rule sample_responses:
     input:
         model=model("{checkpoint}"),
-        prompts=at("rounds/{round}/prompts/{shard}.parquet"),
+        prompts=from_run("results/{run}/rounds/{round}/prompts/{shard}.parquet"),
     output:
         responses="results/{run}/rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet",
     log:
@@ -22,20 +22,21 @@ rule sample_responses:
         "results/{run}/benchmarks/sample_responses/{round}-{checkpoint}-{shard}-{block}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "sample_responses",
-            threads=cfg(w, "engine", "threads"),
-            engine=engine(w),
-            round_=int(w.round),
-            checkpoint=w.checkpoint,
-            samples=sample_indices(w),
-            **cfg(w, "sampling") | {"seed": seed_of(w, "sampling")},
+            from_config("sampling"),
+            threads=from_config("engine", "threads"),
+            seed=lambda w: seed_of(w, "sampling"),
+            engine=engine,
+            round_=lambda w: int(w.round),
+            checkpoint=lambda w: w.checkpoint,
+            samples=sample_indices,
         ),
     message:
         "Sampling {wildcards.checkpoint} for round {wildcards.round} (shard {wildcards.shard}, block {wildcards.block})"

@@ -21,8 +21,8 @@ def objective(w):
 
 rule train_round:
     input:
-        model=own(lambda w: model_files(w.run, start_checkpoint(w.run))),
-        datasets=own(lambda w: training_sets(w.run, int(w.round))),
+        model=from_run(lambda w: model_files(w.run, start_checkpoint(w.run))),
+        datasets=from_run(lambda w: training_sets(w.run, int(w.round))),
     output:
         model=model_outputs("round-{round}"),
         curve="results/{run}/tables/training/round-{round}.csv",
@@ -32,18 +32,18 @@ rule train_round:
         "results/{run}/benchmarks/train_round/{round}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads", "rounds")
+    threads: as_in_spec
     resources:
         mem_mb=12000,
         runtime=1200,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "train_round",
-            threads=cfg(w, "training", "threads", "rounds"),
-            seed=[seed_of(w, "training"), "round", int(w.round)],
-            device=cfg(w, "engine", "device"),
-            **objective(w),
+            objective,
+            threads=from_config("training", "threads", "rounds"),
+            seed=lambda w: [seed_of(w, "training"), "round", int(w.round)],
+            device=from_config("engine", "device"),
         ),
     message:
         "Training the model of round {wildcards.round}"

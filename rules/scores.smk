@@ -8,10 +8,10 @@ def few_shot_judge(w):
 
 rule score_responses:
     input:
-        model=own(lambda w: model_files(w.run, cfg(w, "judge", "checkpoint"))),
-        prompts=at("rounds/{round}/prompts/{shard}.parquet"),
-        responses=at("rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet"),
-        seeds=own(lambda w: [f"results/{w.run}/seeds/judge.parquet"] if few_shot_judge(w) else []),
+        model=from_run(lambda w: model_files(w.run, cfg(w, "judge", "checkpoint"))),
+        prompts=from_run("results/{run}/rounds/{round}/prompts/{shard}.parquet"),
+        responses=from_run("results/{run}/rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet"),
+        seeds=from_run(lambda w: [f"results/{w.run}/seeds/judge.parquet"] if few_shot_judge(w) else []),
     output:
         scores="results/{run}/rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet",
     log:
@@ -20,21 +20,21 @@ rule score_responses:
         "results/{run}/benchmarks/score_responses/{round}-{checkpoint}-{shard}-{block}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "engine", "threads")
+    threads: as_in_spec
     resources:
         mem_mb=6000,
         runtime=120,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "score_responses",
-            threads=cfg(w, "engine", "threads"),
-            seed=cfg(w, "seed"),
-            engine=engine(w),
-            shots=few_shot_judge(w),
-            score=cfg(w, "judge", "score"),
-            min_mass=cfg(w, "judge", "min_mass"),
-            max_unreadable=cfg(w, "judge", "max_unreadable"),
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            engine=engine,
+            shots=few_shot_judge,
+            score=from_config("judge", "score"),
+            min_mass=from_config("judge", "min_mass"),
+            max_unreadable=from_config("judge", "max_unreadable"),
         ),
     message:
         "Scoring {wildcards.checkpoint} in round {wildcards.round} (shard {wildcards.shard}, block {wildcards.block})"

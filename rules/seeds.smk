@@ -28,15 +28,15 @@ rule read_seeds:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "read_seeds",
-            seed=cfg(w, "seed"),
-            sft=cfg(w, "labels", "sft"),
-            judge=cfg(w, "labels", "judge"),
-            scale=cfg(w, "judge", "scale"),
-            heldout_fraction=cfg(w, "judge", "heldout_fraction"),
-            judge_benchmark=cfg(w, "judge", "benchmark"),
-            benchmarks=cfg(w, "evaluation", "benchmarks"),
+            seed=from_config("seed"),
+            sft=from_config("labels", "sft"),
+            judge=from_config("labels", "judge"),
+            scale=from_config("judge", "scale"),
+            heldout_fraction=from_config("judge", "heldout_fraction"),
+            judge_benchmark=from_config("judge", "benchmark"),
+            benchmarks=from_config("evaluation", "benchmarks"),
         ),
     message:
         "Reading and checking the seeds"

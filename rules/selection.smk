@@ -10,9 +10,9 @@ def dataset_sources(run, round_):
 
 rule select_responses:
     input:
-        prompts=at("rounds/{round}/prompts/{shard}.parquet"),
-        responses=own(lambda w: round_files(w.run, w.round, "samples", w.shard)),
-        scores=own(lambda w: round_files(w.run, w.round, "scores", w.shard)),
+        prompts=from_run("results/{run}/rounds/{round}/prompts/{shard}.parquet"),
+        responses=from_run(lambda w: round_files(w.run, w.round, "samples", w.shard)),
+        scores=from_run(lambda w: round_files(w.run, w.round, "scores", w.shard)),
     output:
         selected="results/{run}/rounds/{round}/selected/{shard}.parquet",
     log:
@@ -26,11 +26,11 @@ rule select_responses:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "select_responses",
-            seed=[cfg(w, "seed"), int(w.round)],
-            selection=cfg(w, "training", "selection"),
-            tie_tolerance=cfg(w, "training", "tie_tolerance"),
+            seed=lambda w: [cfg(w, "seed"), int(w.round)],
+            selection=from_config("training", "selection"),
+            tie_tolerance=from_config("training", "tie_tolerance"),
         ),
     message:
         "Selecting responses of round {wildcards.round} (shard {wildcards.shard})"
@@ -40,7 +40,7 @@ rule select_responses:
 
 rule build_dataset:
     input:
-        sources=own(lambda w: dataset_sources(w.run, int(w.round))),
+        sources=from_run(lambda w: dataset_sources(w.run, int(w.round))),
     output:
         dataset="results/{run}/rounds/{round}/dataset.parquet",
         preferences="results/{run}/rounds/{round}/preferences.parquet",
@@ -55,9 +55,9 @@ rule build_dataset:
         mem_mb=4000,
         runtime=30,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "build_dataset",
-            round_=int(w.round),
+            round_=lambda w: int(w.round),
         ),
     message:
         "Building the data set of round {wildcards.round}"

@@ -4,7 +4,7 @@
 rule train_sft:
     input:
         model=model("base"),
-        dataset=at("rounds/1/dataset.parquet"),
+        dataset=from_run("results/{run}/rounds/1/dataset.parquet"),
     output:
         model=model_outputs("sft-{index}"),
         curve="results/{run}/tables/training/sft-{index}.csv",
@@ -14,18 +14,18 @@ rule train_sft:
         "results/{run}/benchmarks/train_sft/{index}.tsv"
     conda:
         CONDA
-    threads: lambda w: cfg(w, "training", "threads", "sft")
+    threads: as_in_spec
     resources:
         mem_mb=9000,
         runtime=600,
         gpu=needs_gpu,
     params:
-        spec=lambda w: spec(
+        spec=spec(
             "train_sft",
-            threads=cfg(w, "training", "threads", "sft"),
-            seed=[seed_of(w, "training"), "sft", int(w.index)],
-            device=cfg(w, "engine", "device"),
-            training=cfg(w, "training", "sft"),
+            threads=from_config("training", "threads", "sft"),
+            seed=lambda w: [seed_of(w, "training"), "sft", int(w.index)],
+            device=from_config("engine", "device"),
+            training=from_config("training", "sft"),
         ),
     message:
         "Fine-tuning the base model on the seeds (sft-{wildcards.index})"

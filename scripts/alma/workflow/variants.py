@@ -17,7 +17,7 @@ class Sharing:
 
     Args:
         workflow: Snakemake's workflow, whose rules have the param `spec` and input functions with
-            the attribute `logical` (`own` in rules/common.smk).
+            the attribute `own` (`from_run` in rules/common.smk).
         parents: {name of a variant: the run that it inherits from}.
         results_of: the files that a run is for; all that they need belongs to the run.
     """
@@ -88,7 +88,7 @@ class Sharing:
         """Inputs of a rule as paths of the job's own run."""
         found: list[str] = []
         for item in rule.input:
-            function = getattr(item, "logical", item)
+            function = getattr(item, "own", item)
             paths = function(w) if callable(function) else item
             found += [paths] if isinstance(paths, str) else list(paths)
         return [str(path) for path in found]
