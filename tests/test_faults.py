@@ -12,45 +12,12 @@ import time
 
 import pytest
 from fast_run import FastRun
+from rule_texts import written_rules
 
 pytestmark = pytest.mark.slow
 
-# Every rule with a script.
-RULES = [
-    "read_seeds",
-    "base_model",
-    "build_dataset",
-    "train_sft",
-    "train_judge_seed",
-    "synthesize_prompts",
-    "unique_prompts",
-    "embed_prompts",
-    "cluster_prompts",
-    "round_prompts",
-    "sample_responses",
-    "score_distillation",
-    "train_judge",
-    "score_responses",
-    "select_responses",
-    "train_round",
-    "sample_evaluation",
-    "score_evaluation",
-    "summarize_evaluation",
-    "score_heldout",
-    "evaluate_judge",
-    "measure_round",
-    "plot_prompt_filters",
-    "plot_prompts",
-    "plot_judge",
-    "plot_progress",
-    "plot_checks",
-    "plot_scores",
-    "plot_best_of_n",
-    "plot_length",
-    "plot_training",
-    "list_candidates",
-    "render_report",
-]
+# Every rule of a run; tables of ablations compare several.
+RULES = [rule.name for rule in written_rules() if rule.stage != "ablations"]
 
 
 @pytest.fixture(scope="module")

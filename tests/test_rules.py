@@ -1,0 +1,40 @@
+"""What every rule has, so that a new one is not short of it (the order is snakefmt's)."""
+
+import re
+
+import pytest
+from rule_texts import ROOT, written_rules
+
+RULES = written_rules()
+every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+
+
+def test_every_script_has_its_rule():
+    assert sorted(rule.name for rule in RULES) == sorted(p.stem for p in (ROOT / "scripts").glob("*.py"))
+
+
+@every_rule
+def test_script_log_benchmark_and_spec_are_named_after_the_rule(rule):
+    assert rule.directives["script"].strip() == f'"../scripts/{rule.name}.py"'
+    assert re.search(rf"spec=spec\(\s*\"{rule.name}\"", rule.directives["params"])
+    for directive, ending in (("log", "log"), ("benchmark", "tsv")):
+        place = rf'"results/{{run}}/{directive.removesuffix("mark")}\w*/{rule.name}(/\S+)?\.{ending}"'
+        assert re.search(place, rule.directives[directive]), directive
+
+
+@every_rule
+def test_resources_and_message_are_there(rule):
+    assert {"conda", "message", "input", "output"} <= set(rule.directives)
+    assert {"mem_mb", "runtime"} <= set(re.findall(r"(\w+)=", rule.directives["resources"]))
+
+
+@every_rule
+def test_threads_are_written_in_the_spec_alone(rule):
+    given = "threads=" in rule.directives["params"]
+    assert rule.directives["threads"].strip() == ("as_in_spec" if given else "1")
+
+
+@every_rule
+def test_a_gpu_is_asked_for_where_the_device_is_told(rule):
+    told = re.search(r"\bengine=engine\b|\bdevice=", rule.directives["params"])
+    assert bool(told) == ("gpu=needs_gpu" in rule.directives["resources"])
