@@ -16,11 +16,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alma.csv_tables import read_csv
-from alma.files import write_csv
+from alma.csv_tables import read_csv_table, write_csv_table
 
 KINDS = {"expected": "real-valued", "integer": "integer"}
-TAKEN = [
+TAKEN = (
     "checkpoint",
     "benchmark",
     "check_rate",
@@ -31,16 +30,15 @@ TAKEN = [
     "judge_high",
     "mean_words",
     "cut_off",
-]
+)
 ACCURACY = {
     "judge_accuracy": "accuracy",
     "judge_accuracy_low": "accuracy_low",
     "judge_accuracy_high": "accuracy_high",
 }
-COLUMNS = ["run", "changes", *TAKEN, *ACCURACY]
 
 
-def judge_row(rows: list[dict[str, str]], checkpoint: str, score: str) -> dict[str, str]:
+def judge_row(rows: list[dict[str, Any]], checkpoint: str, score: str) -> dict[str, Any]:
     """Row of judge.csv for one judge on the held-out human scores; empty where there is none."""
     wanted = {"checkpoint": checkpoint, "kind": KINDS[score], "benchmark": "heldout"}
     found = [row for row in rows if wanted.items() <= row.items()]
@@ -51,13 +49,13 @@ def main(summaries: list[str], judges: list[str], table: str | Path, *, runs: li
     """Write the table; see the module's docstring."""
     rows = []
     for run, summary, judge in zip(runs, summaries, judges, strict=True):
-        measured = judge_row(read_csv(judge), *run["judge"])
+        measured = judge_row(read_csv_table(judge, "judge"), *run["judge"])
         facts = {"run": run["run"], "changes": json.dumps(run["changes"])}
-        facts |= {name: measured.get(column, "") for name, column in ACCURACY.items()}
-        for row in read_csv(summary):
+        facts |= {name: measured.get(column) for name, column in ACCURACY.items()}
+        for row in read_csv_table(summary, "summary"):
             if row["checkpoint"] == "sft-0" or row["checkpoint"].startswith("round-"):
                 rows.append(facts | {name: row[name] for name in TAKEN})
-    write_csv(table, rows, COLUMNS)
+    write_csv_table(table, "ablation", rows)
 
 
 if "snakemake" in globals():

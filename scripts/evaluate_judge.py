@@ -19,7 +19,7 @@ Params:
 from pathlib import Path
 from typing import Any
 
-from alma.csv_tables import rounded_row
+from alma.csv_tables import write_csv_table
 from alma.measures import integer_rating
 from alma.statistics import bootstrap_ratio, calibration_bins, calibration_error, mean, pair_results, spearman
 
@@ -30,24 +30,6 @@ JUDGES = (
     ("fine-tuned, real-valued", "judge-seed", "real-valued"),
     ("self-distilled, real-valued", "judge", "real-valued"),
 )
-COLUMNS = [
-    "judge",
-    "checkpoint",
-    "kind",
-    "benchmark",
-    "rows",
-    "pairs",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "spearman",
-    "spearman_within",
-    "mae",
-    "calibration_error",
-    "mean_mass",
-    "unreadable",
-]
-CALIBRATION_COLUMNS = ["judge", "bin_low", "bin_high", "rows", "mean_score", "mean_label"]
 
 
 def score_of(row: dict[str, Any], kind: str) -> float | None:
@@ -115,7 +97,6 @@ def main(
     resamples: int,
 ) -> None:
     """Write both tables, judges in the order of `JUDGES`."""
-    from alma.files import write_csv
     from alma.tables import read_table
 
     scored = {
@@ -133,16 +114,16 @@ def main(
                 continue
             measures, found = measure(part, kind, [seed, "judge", benchmark], resamples)
             if benchmark == "heldout":
-                bins += [{"judge": name} | rounded_row(row) for row in found if row["rows"]]
+                bins += [{"judge": name} | row for row in found if row["rows"]]
             else:
                 # Chosen and rejected are no ratings on 0-10: only the order of a pair is known.
                 empty = ("spearman", "spearman_within", "mae", "calibration_error")
                 measures |= dict.fromkeys(empty)
             keys = {"judge": name, "checkpoint": checkpoint, "kind": kind, "benchmark": benchmark}
-            rows.append(keys | rounded_row(measures))
+            rows.append(keys | measures)
             print(f"{name}, {benchmark}: accuracy {measures['accuracy']} on {measures['pairs']} pairs")
-    write_csv(table, rows, COLUMNS)
-    write_csv(calibration, bins, CALIBRATION_COLUMNS)
+    write_csv_table(table, "judge", rows)
+    write_csv_table(calibration, "judge_calibration", bins)
 
 
 if "snakemake" in globals():

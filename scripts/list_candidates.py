@@ -9,10 +9,11 @@ Writes:
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table, write_csv_table
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -82,8 +83,7 @@ filter();
 
 def candidate_html(row: Row) -> str:
     """One table row; all text is escaped."""
-    score = number(row["score"])
-    shown = "no score" if score is None else f"{score:.2f}"
+    shown = "no score" if row["score"] is None else f"{row['score']:.2f}"
     cut = row["finish_reason"] == "length"
     kind = " ".join(filter(None, [row["verdict"], "cut" if cut else ""]))
     tokens = f"{row['tokens']} tokens" + (", cut off" if cut else "")
@@ -98,12 +98,12 @@ def candidate_html(row: Row) -> str:
 def prompt_html(rows: list[Row]) -> str:
     """One prompt with all its candidates."""
     first = rows[0]
-    scores = [score for row in rows if (score := number(row["score"])) is not None]
+    scores = [row["score"] for row in rows if row["score"] is not None]
     span = f", scores {min(scores):.1f} to {max(scores):.1f}" if scores else ""
     note = "" if any(row["verdict"] == "chosen" for row in rows) else ", none chosen"
     return (
-        f'<details data-round="{escape(first["round"])}"><summary>{escape(first["prompt"])} '
-        f"<small>(round {escape(first['round'])}, {len(rows)} responses{span}{note})</small></summary>\n"
+        f'<details data-round="{first["round"]}"><summary>{escape(first["prompt"])} '
+        f"<small>(round {first['round']}, {len(rows)} responses{span}{note})</small></summary>\n"
         "<table><thead><tr><th>score</th><th>verdict</th><th>checkpoint</th><th>response</th></tr></thead>"
         "<tbody>\n" + "\n".join(map(candidate_html, rows)) + "\n</tbody></table></details>"
     )
@@ -113,7 +113,7 @@ def page(rows: list[Row]) -> str:
     """The whole page, prompts in the order of the rows."""
     groups = [list(group) for _, group in groupby(rows, key=lambda r: (r["round"], r["prompt_id"]))]
     rounds = list(dict.fromkeys(row["round"] for row in rows))
-    options = "".join(f'<option value="{escape(r)}">round {escape(r)}</option>' for r in rounds)
+    options = "".join(f'<option value="{r}">round {r}</option>' for r in rounds)
     # The texts go in last: what stands for them in the page may also stand in a text.
     head, tail = PAGE.split("__PROMPTS__")
     head = head.replace("__COUNT__", f"{len(groups)} prompts, {len(rows)} responses.")
@@ -122,15 +122,10 @@ def page(rows: list[Row]) -> str:
 
 def main(tables: list[str], candidates: str | Path, html: str | Path) -> None:
     """Join the tables of the rounds and write the page."""
-    from alma.files import write_csv, write_text
+    from alma.files import write_text
 
-    columns: list[str] = []
-    rows = []
-    for path in tables:
-        found = read_csv(path)
-        columns = columns or list(found[0] if found else {})
-        rows += found
-    write_csv(candidates, rows, columns)
+    rows = [row for path in tables for row in read_csv_table(path, "candidates")]
+    write_csv_table(candidates, "candidates", rows)
     write_text(html, page(rows))
 
 

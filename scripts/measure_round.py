@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alma.csv_tables import rounded_row
+from alma.csv_tables import write_csv_table
 from alma.measures import words
 from alma.selection import is_eligible
 from alma.statistics import best_of_curve, mean, spearman
@@ -32,34 +32,7 @@ from alma.workflow.sharding import even_range
 
 # Candidates of a round that people can read; more make a page too large to open.
 READABLE_CANDIDATES = 2000
-SCORES = ["round", "source", "responses", "unreadable", "mean", "p05", "p25", "p50", "p75", "p95"]
-BEST_OF_N = ["round", "n", "prompts", "expected_best", "standard_error"]
-LENGTH = [
-    "round",
-    "prompts",
-    "chosen_words",
-    "pool_words",
-    "ratio",
-    "chosen_tokens",
-    "pool_tokens",
-    "ratio_tokens",
-    "sampled_words",
-    "cut_off",
-    "rank_correlation",
-]
-CANDIDATES = [
-    "round",
-    "prompt_id",
-    "prompt",
-    "response_id",
-    "checkpoint",
-    "sample",
-    "score",
-    "verdict",
-    "finish_reason",
-    "tokens",
-    "response",
-]
+QUANTILES = {"p05": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95}
 
 Row = dict[str, Any]
 
@@ -97,8 +70,9 @@ def score_row(source: str, scores: list[float | None]) -> Row:
     import numpy as np
 
     readable = sorted(score for score in scores if score is not None)
-    cuts = np.percentile(readable, [5, 25, 50, 75, 95]) if readable else [None] * 5
-    quantiles = {name: None if q is None else float(q) for name, q in zip(SCORES[5:], cuts, strict=True)}
+    quantiles = {
+        name: float(np.percentile(readable, q)) if readable else None for name, q in QUANTILES.items()
+    }
     return {
         "source": source,
         "responses": len(scores),
@@ -197,20 +171,18 @@ def main(
     samples_per_prompt: int,
 ) -> None:
     """Write the four tables of a round."""
-    from alma.files import write_csv
-
     found = Measures(checkpoints, max(1, READABLE_CANDIDATES // samples_per_prompt))
     for prompt, group, choice in prompt_groups(prompts, responses, scores, selected):
         found.add(prompt, group, choice)
 
-    def table(path: str | Path, rows: list[Row], columns: list[str]) -> None:
-        write_csv(path, [{"round": round_} | rounded_row(row) for row in rows], columns)
+    def write(path: str | Path, name: str, rows: list[Row]) -> None:
+        write_csv_table(path, name, [{"round": round_} | row for row in rows])
 
-    table(score_table, [score_row(*item) for item in found.scores.items()], SCORES)
-    table(best_of_n, best_of_curve(found.eligible, samples_per_prompt), BEST_OF_N)
+    write(score_table, "scores", [score_row(*item) for item in found.scores.items()])
+    write(best_of_n, "best_of_n", best_of_curve(found.eligible, samples_per_prompt))
     row = found.length_row()
-    table(length, [row], LENGTH)
-    table(candidates, found.candidates, CANDIDATES)
+    write(length, "length", [row])
+    write(candidates, "candidates", found.candidates)
     print(f"round {round_}: {found.prompts} prompts, {len(found.sampled)} responses")
     print(f"chosen responses have {row['ratio']} times the words of the pool (1 = no taste for length)")
 

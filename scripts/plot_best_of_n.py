@@ -8,18 +8,16 @@ Writes:
 
 from pathlib import Path
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table, write_csv_table
 from alma.statistics import Z_95
 
 
 def main(tables: list[str], best_of_n: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw their curves."""
     from alma.figures import MARKERS, checkpoint_colors, figure, nothing
-    from alma.files import write_csv
 
-    rows = [row for path in tables for row in read_csv(path)]
-    columns = ["round", "n", "prompts", "expected_best", "standard_error"]
-    write_csv(best_of_n, rows, columns)
+    rows = [row for path in tables for row in read_csv_table(path, "best_of_n")]
+    write_csv_table(best_of_n, "best_of_n", rows)
     rounds = list(dict.fromkeys(row["round"] for row in rows))
     colors = checkpoint_colors([f"round-{name}" for name in rounds])
     with figure(figure_path, (6.8, 4.2)) as (_, grid):
@@ -29,9 +27,9 @@ def main(tables: list[str], best_of_n: str | Path, figure_path: str | Path) -> N
             return
         for i, name in enumerate(rounds):
             own = [row for row in rows if row["round"] == name]
-            n = [int(row["n"]) for row in own]
-            best = [number(row["expected_best"]) or 0.0 for row in own]
-            half = [Z_95 * (number(row["standard_error"]) or 0.0) for row in own]
+            n = [row["n"] for row in own]
+            best = [row["expected_best"] for row in own]
+            half = [Z_95 * (row["standard_error"] or 0.0) for row in own]
             color = colors[f"round-{name}"]
             axes.plot(
                 n,
@@ -43,7 +41,7 @@ def main(tables: list[str], best_of_n: str | Path, figure_path: str | Path) -> N
             low = [b - h for b, h in zip(best, half, strict=True)]
             high = [b + h for b, h in zip(best, half, strict=True)]
             axes.fill_between(n, low, high, color=color, alpha=0.12, linewidth=0)
-        largest = max(int(row["n"]) for row in rows)
+        largest = max(row["n"] for row in rows)
         if largest > 20:
             axes.set_xscale("log")
             axes.set_xticks(ticks := [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500) if t <= largest])

@@ -14,10 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alma.csv_tables import rounded
+from alma.csv_tables import write_csv_table
 from alma.measures import verdicts
-
-COLUMNS = ["benchmark", "group", "name", "checkpoint", "checks", "passed", "rate"]
 
 
 def count_checks(rows: list[dict[str, Any]], prompts: list[dict[str, Any]]) -> dict[tuple, list[int]]:
@@ -50,19 +48,18 @@ def main(
 ) -> None:
     """Write the table and draw one grid of rates for categories and one for kinds."""
     from alma.figures import figure, nothing
-    from alma.files import write_csv
     from alma.tables import read_table, read_tables
 
     counts = count_checks(read_tables(results, "evaluation"), read_table(prompts, "eval"))
     order = sorted(counts, key=lambda key: (*key[:3], checkpoints.index(key[3])))
-    write_csv(
-        checks,
-        [
-            dict(zip(COLUMNS, (*key, *counts[key], rounded(counts[key][1] / counts[key][0])), strict=True))
-            for key in order
-        ],
-        COLUMNS,
-    )
+    keys = ("benchmark", "group", "name", "checkpoint")
+    rows = []
+    for key in order:
+        asked, passed = counts[key]
+        rows.append(
+            dict(zip(keys, key, strict=True)) | {"checks": asked, "passed": passed, "rate": passed / asked}
+        )
+    write_csv_table(checks, "checks", rows)
     names = {group: sorted({key[2] for key in counts if key[1] == group}) for group in ("category", "kind")}
     tallest = max(4, *(len(found) for found in names.values()))
     size = (2 * (2.4 + 0.62 * len(checkpoints)), 1.6 + 0.3 * tallest)

@@ -8,14 +8,14 @@ Writes:
 
 from pathlib import Path
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table
 
 
 def main(table: str | Path, calibration: str | Path, figure_path: str | Path) -> None:
     """Draw both panels."""
     from alma.figures import BLUE, GREY, MARKERS, ORANGE, RED, SKY, figure, nothing
 
-    rows, bins = read_csv(table), read_csv(calibration)
+    rows, bins = read_csv_table(table, "judge"), read_csv_table(calibration, "judge_calibration")
     judges = list(dict.fromkeys(row["judge"] for row in rows))
     benchmarks = list(dict.fromkeys(row["benchmark"] for row in rows))
     colors = dict(zip(judges, (GREY, SKY, BLUE, RED), strict=False))
@@ -25,10 +25,10 @@ def main(table: str | Path, calibration: str | Path, figure_path: str | Path) ->
         for b, benchmark in enumerate(benchmarks):
             for place, judge in enumerate(judges):
                 row = next((r for r in rows if r["judge"] == judge and r["benchmark"] == benchmark), None)
-                value = number(row["accuracy"]) if row else None
+                value = row["accuracy"] if row else None
                 if row is None or value is None:
                     continue
-                low, high = number(row["accuracy_low"]), number(row["accuracy_high"])
+                low, high = row["accuracy_low"], row["accuracy_high"]
                 at = -place + height * ((len(benchmarks) - 1) / 2 - b)
                 left.barh(at, value, height * 0.9, color=colors[judge], alpha=1.0 if b == 0 else 0.55)
                 if low is not None and high is not None:
@@ -51,8 +51,8 @@ def main(table: str | Path, calibration: str | Path, figure_path: str | Path) ->
         for i, judge in enumerate(judges):
             own = [row for row in bins if row["judge"] == judge]
             right.plot(
-                [number(row["mean_score"]) or 0.0 for row in own],
-                [number(row["mean_label"]) or 0.0 for row in own],
+                [row["mean_score"] for row in own],
+                [row["mean_label"] for row in own],
                 color=colors[judge],
                 marker=MARKERS[i],
                 label=judge,

@@ -8,21 +8,20 @@ Writes:
 
 from pathlib import Path
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table, write_csv_table
 
 
 def main(tables: list[str], length: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw them."""
     from alma.figures import BLACK, GREEN, GREY, figure
-    from alma.files import write_csv
 
-    rows = [row for path in tables for row in read_csv(path)]
-    write_csv(length, rows, list(rows[0]))
+    rows = [row for path in tables for row in read_csv_table(path, "length")]
+    write_csv_table(length, "length", rows)
     places = list(range(len(rows)))
     names = [row["round"] for row in rows]
 
     def column(key: str) -> list[float]:
-        return [float("nan") if (v := number(row[key])) is None else v for row in rows]
+        return [float("nan") if row[key] is None else row[key] for row in rows]
 
     with figure(figure_path, (9.5, 3.8), columns=2) as (fig, grid):
         left, right = grid[0]

@@ -8,7 +8,7 @@ Writes:
 
 from pathlib import Path
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table
 
 PANELS = (
     ("check_rate", "check_low", "check_high", "Share of checks passed", "share (0-1)"),
@@ -21,7 +21,7 @@ def main(summary: str | Path, progress: str | Path) -> None:
     """Draw the figure from the summary."""
     from alma.figures import CYCLE, MARKERS, figure, nothing, with_interval
 
-    rows = read_csv(summary)
+    rows = read_csv_table(summary, "summary")
     checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
     benchmarks = sorted({row["benchmark"] for row in rows})
     # Side by side while there is room for the names, else one below the other.
@@ -29,7 +29,7 @@ def main(summary: str | Path, progress: str | Path) -> None:
     size = (13.0, 3.9) if shape[0] == 1 else (max(8.0, 0.75 * len(checkpoints)), 9.0)
     with figure(progress, size, *shape) as (fig, grid):
         for axes, (key, low, high, title, unit) in zip(grid.flat, PANELS, strict=True):
-            if all(number(row[key]) is None for row in rows):
+            if all(row[key] is None for row in rows):
                 nothing(axes, f"{title}:\nnothing was measured")
                 continue
             for i, name in enumerate(benchmarks):
@@ -39,14 +39,7 @@ def main(summary: str | Path, progress: str | Path) -> None:
                 with_interval(
                     axes,
                     [checkpoints.index(row["checkpoint"]) + shift for row in own],
-                    [
-                        (
-                            number(row[key]),
-                            number(row[low]) if low else None,
-                            number(row[high]) if high else None,
-                        )
-                        for row in own
-                    ],
+                    [(row[key], row[low] if low else None, row[high] if high else None) for row in own],
                     color=CYCLE[i % len(CYCLE)],
                     marker=MARKERS[i % len(MARKERS)],
                     label=name,

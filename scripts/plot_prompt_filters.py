@@ -8,15 +8,15 @@ Writes:
 
 from pathlib import Path
 
-from alma.csv_tables import read_csv
+from alma.csv_tables import read_csv_table
 
 
 def main(filters: str | Path, figure_path: str | Path) -> None:
     """Draw the bars, first filter on top."""
     from alma.figures import BLUE, ORANGE, figure
 
-    rows = read_csv(filters)
-    kept, removed = ([int(row[key]) for row in rows] for key in ("kept", "removed"))
+    rows = read_csv_table(filters, "prompt_filters")
+    kept, removed = ([row[key] for row in rows] for key in ("kept", "removed"))
     places = range(len(rows))
     with figure(figure_path, (8.0, 1.4 + 0.36 * len(rows))) as (_, grid):
         axes = grid[0][0]

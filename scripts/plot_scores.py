@@ -9,16 +9,15 @@ Writes:
 from pathlib import Path
 from typing import Any
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table, write_csv_table
 
 
 def main(tables: list[str], scores: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw their quantiles."""
     from alma.figures import checkpoint_colors, figure, nothing
-    from alma.files import write_csv
 
-    rows = [row for path in tables for row in read_csv(path)]
-    write_csv(scores, rows, list(rows[0]))
+    rows = [row for path in tables for row in read_csv_table(path, "scores")]
+    write_csv_table(scores, "scores", rows)
     rounds = list(dict.fromkeys(row["round"] for row in rows))
     sources = list(dict.fromkeys(row["source"] for row in rows if row["source"] != "chosen"))
     sources.append("chosen")
@@ -27,17 +26,11 @@ def main(tables: list[str], scores: str | Path, figure_path: str | Path) -> None
         axes = grid[0][0]
         drawn: dict[str, Any] = {}
         for place, round_ in enumerate(rounds):
-            own = [row for row in rows if row["round"] == round_ and row["mean"]]
+            own = [row for row in rows if row["round"] == round_ and row["mean"] is not None]
             width = 0.8 / max(1, len(own))
             for i, row in enumerate(own):
-                box = {
-                    "med": number(row["p50"]),
-                    "q1": number(row["p25"]),
-                    "q3": number(row["p75"]),
-                    "whislo": number(row["p05"]),
-                    "whishi": number(row["p95"]),
-                    "mean": number(row["mean"]),
-                }
+                parts_of = {"med": "p50", "q1": "p25", "q3": "p75", "whislo": "p05", "whishi": "p95"}
+                box = {part: row[column] for part, column in (parts_of | {"mean": "mean"}).items()}
                 parts = axes.bxp(
                     [box],
                     positions=[place + width * (i - (len(own) - 1) / 2)],

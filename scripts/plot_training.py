@@ -10,7 +10,7 @@ Params:
 
 from pathlib import Path
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table
 
 COLUMNS = 4
 
@@ -27,12 +27,12 @@ def main(curves: list[str], figure_path: str | Path, *, checkpoints: list[str]) 
         for axes in panels[len(checkpoints) :]:
             axes.set_axis_off()
         for axes, name, path in zip(panels, checkpoints, curves, strict=False):
-            rows = [row for row in read_csv(path) if row["loss"]]
+            rows = [row for row in read_csv_table(path, "training_curve") if row["loss"] is not None]
             if not rows:
                 nothing(axes, f"{name}: nothing was logged")
                 continue
-            step = [int(row["step"]) for row in rows]
-            loss = [number(row["loss"]) or 0.0 for row in rows]
+            step = [row["step"] for row in rows]
+            loss = [row["loss"] for row in rows]
             smooth = [sum(part := loss[max(0, i - 4) : i + 1]) / len(part) for i in range(len(loss))]
             axes.plot(step, loss, color=colors[name], alpha=0.35, linewidth=1)
             axes.plot(step, smooth, color=colors[name], marker="o" if len(step) == 1 else None)

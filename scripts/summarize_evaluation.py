@@ -21,34 +21,12 @@ Params:
 from pathlib import Path
 from typing import Any
 
-from alma.csv_tables import rounded_row
+from alma.csv_tables import write_csv_table
 from alma.errors import fail_with
 from alma.measures import check_share, words
 from alma.statistics import bootstrap_mean, mean, wilson
 
 REFERENCE = "sft-0"
-COLUMNS = [
-    "checkpoint",
-    "benchmark",
-    "prompts",
-    "checked_prompts",
-    "check_rate",
-    "check_low",
-    "check_high",
-    "all_passed",
-    "all_low",
-    "all_high",
-    "judge_score",
-    "judge_low",
-    "judge_high",
-    "judge_unreadable",
-    "mean_tokens",
-    "mean_words",
-    "cut_off",
-    "vs_sft",
-    "vs_sft_low",
-    "vs_sft_high",
-]
 
 
 def check_shares(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -117,7 +95,6 @@ def main(
     Raises:
         InputError: a checkpoint has no response to an evaluation prompt.
     """
-    from alma.files import write_csv
     from alma.tables import read_table, read_tables
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -138,9 +115,9 @@ def main(
         for name in sorted(asked):
             reference = [] if checkpoint == REFERENCE else groups.get((REFERENCE, name), [])
             row = summary_row(groups[checkpoint, name], reference, seed, resamples)
-            rows.append(rounded_row(row))
+            rows.append(row)
             print(f"{checkpoint}, {name}: check rate {row['check_rate']}, judge {row['judge_score']}")
-    write_csv(summary, rows, COLUMNS)
+    write_csv_table(summary, "summary", rows)
 
 
 if "snakemake" in globals():

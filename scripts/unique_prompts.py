@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alma.csv_tables import write_csv_table
 from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, words_of
 from alma.errors import InputError
 from alma.fewshot import has_marker
-from alma.files import write_csv
 from alma.ids import hashed_int
 from alma.tables import read_table, read_tables, write_table
 
@@ -121,7 +121,7 @@ def main(
     rows.sort(key=lambda row: row["prompt_id"])
     kept = [{name: row[name] for name in ("prompt_id", "prompt", "source", "examples")} for row in rows]
     write_table(prompts, "prompt", kept)
-    write_csv(filters, counts, ["filter", "removed", "kept"])
+    write_csv_table(filters, "prompt_filters", counts)
 
 
 if "snakemake" in globals():

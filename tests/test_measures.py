@@ -12,7 +12,7 @@ import summarize_evaluation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alma.csv_tables import read_csv
+from alma.csv_tables import CSV_TABLES, read_csv_table
 from alma.errors import InputError
 from alma.measures import check_share, integer_rating
 from alma.statistics import (
@@ -170,7 +170,9 @@ def write_judge_tables(root):
     inputs = [root / f"judge/heldout/{name}.parquet" for name in ("base", "judge-seed", "judge")]
     outputs = root / "evaluation/judge.csv", root / "tables/judge_calibration.csv"
     evaluate_judge.main(*inputs, *outputs, seed=0, resamples=200)
-    return [read_csv(path) for path in outputs]
+    return [
+        read_csv_table(path, name) for path, name in zip(outputs, ("judge", "judge_calibration"), strict=True)
+    ]
 
 
 def test_four_judges_on_both_benchmarks(tmp_path):
@@ -181,8 +183,8 @@ def test_four_judges_on_both_benchmarks(tmp_path):
     ]
     accuracy = {(row["judge"], row["benchmark"]): float(row["accuracy"]) for row in table}
     assert accuracy["self-distilled, real-valued", "heldout"] > accuracy["few-shot, integer", "heldout"]
-    assert {row["pairs"] for row in table if row["benchmark"] == "pairs"} == {"10"}
-    assert {row["mae"] for row in table if row["benchmark"] == "pairs"} == {""}
+    assert {row["pairs"] for row in table if row["benchmark"] == "pairs"} == {10}
+    assert {row["mae"] for row in table if row["benchmark"] == "pairs"} == {None}
     assert {row["judge"] for row in bins} == {name for name, _, _ in evaluate_judge.JUDGES}
 
 
@@ -232,7 +234,7 @@ def test_summary_by_hand():
         response("d", [True], checkpoint="sft-0"),
     ]
     row = summarize_evaluation.summary_row(rows, reference, 0, 300)
-    assert set(row) == set(summarize_evaluation.COLUMNS)
+    assert set(row) == set(CSV_TABLES["summary"].columns)
     assert (row["prompts"], row["checked_prompts"], row["judge_unreadable"]) == (4, 3, 1)
     assert row["check_rate"] == pytest.approx((1 + 0.5 + 0) / 3)
     assert row["all_passed"] == pytest.approx(1 / 3)
@@ -274,7 +276,7 @@ def write_summary(root, order=1, checkpoints=fake_run.CHECKPOINTS):
 def test_summary_file_does_not_depend_on_the_order_of_files(tmp_path):
     fake_run.write_evaluation(tmp_path, fake_run.random.Random(0), 20, "everyday")
     assert write_summary(tmp_path) == write_summary(tmp_path, order=-1)
-    rows = read_csv(tmp_path / "summary.csv")
+    rows = read_csv_table(tmp_path / "summary.csv", "summary")
     assert [row["checkpoint"] for row in rows] == list(fake_run.CHECKPOINTS)
     assert float(rows[-1]["check_rate"]) > float(rows[0]["check_rate"])
 

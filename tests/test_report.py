@@ -28,7 +28,7 @@ import render_report
 import summarize_evaluation
 from rule_texts import written_rules
 
-from alma.csv_tables import read_csv
+from alma.csv_tables import read_csv_table
 from alma.tables import read_table, read_tables, write_table
 from alma.workflow.config import ROOT
 
@@ -174,7 +174,7 @@ def test_round_tables_agree_with_the_rows(run):
     by_id = {row["response_id"]: row["score"] for row in scores}
     selected = read_table(folder / "selected/0.parquet", "selected")
 
-    table = read_csv(run / "tables/rounds/3/scores.csv")
+    table = read_csv_table(run / "tables/rounds/3/scores.csv", "scores")
     assert [row["source"] for row in table] == [*names, "chosen"]
     assert sum(int(row["responses"]) for row in table[:-1]) == len(scores)
     assert sum(int(row["unreadable"]) for row in table[:-1]) == sum(r["score"] is None for r in scores)
@@ -182,16 +182,16 @@ def test_round_tables_agree_with_the_rows(run):
     assert float(table[-1]["mean"]) == pytest.approx(mean, rel=1e-5)
 
     # The best of all N is what selection chose.
-    curve = read_csv(run / "tables/rounds/3/best_of_n.csv")
+    curve = read_csv_table(run / "tables/rounds/3/best_of_n.csv", "best_of_n")
     assert [int(row["n"]) for row in curve] == list(range(1, 9))
     assert float(curve[-1]["expected_best"]) == pytest.approx(mean, rel=1e-5)
 
-    candidates = read_csv(run / "tables/rounds/3/candidates.csv")
+    candidates = read_csv_table(run / "tables/rounds/3/candidates.csv", "candidates")
     assert len(candidates) == len(scores)
     chosen = {row["response_id"] for row in candidates if row["verdict"] == "chosen"}
     assert chosen == {row["chosen_id"] for row in selected}
     for row in candidates:
-        assert row["score"] == "" or float(row["score"]) == pytest.approx(by_id[row["response_id"]], rel=1e-5)
+        assert row["score"] is None or row["score"] == pytest.approx(by_id[row["response_id"]], rel=1e-5)
 
 
 def small_round(root, texts):
@@ -238,12 +238,12 @@ def test_length_ratio_by_hand(tmp_path):
     # Chosen: 12 words. Pool: what could be chosen, (4 + 8 + 12) / 3; the cut-off one is not in it.
     small_round(tmp_path, [(4, 3.0, "stop"), (8, 5.0, "stop"), (12, 7.0, "stop"), (40, 9.0, "length")])
     measure(tmp_path, 2, samples=4)
-    (row,) = read_csv(tmp_path / "tables/rounds/2/length.csv")
+    (row,) = read_csv_table(tmp_path / "tables/rounds/2/length.csv", "length")
     assert float(row["chosen_words"]) == 12 and float(row["pool_words"]) == 8
     assert float(row["ratio"]) == float(row["ratio_tokens"]) == 1.5
     assert float(row["sampled_words"]) == 16 and float(row["cut_off"]) == 0.25
     assert float(row["rank_correlation"]) == 1.0
-    curve = read_csv(tmp_path / "tables/rounds/2/best_of_n.csv")
+    curve = read_csv_table(tmp_path / "tables/rounds/2/best_of_n.csv", "best_of_n")
     assert [float(r["expected_best"]) for r in curve] == pytest.approx([5, 19 / 3, 7, 7], rel=1e-5)
 
 
@@ -261,16 +261,16 @@ def test_page_escapes_all_text_and_needs_no_network(run):
 
 def test_page_keeps_a_hostile_response_as_text():
     row = {
-        "round": "2",
+        "round": 2,
         "prompt_id": "p",
         "prompt": "</script><script>alert(1)</script> __PROMPTS__",
         "response_id": "r",
         "checkpoint": "sft-0",
-        "sample": "0",
-        "score": "",
+        "sample": 0,
+        "score": None,
         "verdict": "",
         "finish_reason": "length",
-        "tokens": "3",
+        "tokens": 3,
         "response": '<img src=x onerror="alert(1)"> __COUNT__',
     }
     page = list_candidates.page([row])
@@ -345,7 +345,7 @@ def test_end_tells_the_figures_and_what_to_do_next(run, tmp_path):
     (root / "models/round-3/model.safetensors").touch()
     (root / "report.html").touch()
     text = printed("default", "end", tmp_path)
-    row = read_csv(root / "evaluation/summary.csv")[-1]
+    row = read_csv_table(root / "evaluation/summary.csv", "summary")[-1]
     assert f"{float(row['check_rate']):.2f} [{float(row['check_low']):.2f}," in text
     order = [text.index(f"\n  {name} ") for name in fake_run.CHECKPOINTS]
     assert order == sorted(order)

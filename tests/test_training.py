@@ -1,6 +1,5 @@
 """Training (recipe, traps 18 to 21): what the loss covers, equal bytes, resuming, DPO."""
 
-import csv
 import json
 import math
 import os
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 
 from alma.chat_template import prompt_ids
 from alma.checkpoints import MODEL_FILES, load_model, load_tokenizer
+from alma.csv_tables import read_csv_table
 from alma.errors import InputError
 from alma.files import sha256_of
 from alma.judge_training import judge_conversations
@@ -96,8 +96,7 @@ def judged(count):
 
 
 def read_curve(path):
-    with open(path, encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+    return read_csv_table(path, "training_curve")
 
 
 @pytest.fixture(scope="module")
@@ -344,7 +343,7 @@ def test_the_same_training_gives_the_same_bytes(sft, tiny_checkpoint, tmp_path, 
     assert trained.dtype.itemsize == 4
     assert set(trained.state_dict()) == set(load_model(tiny_checkpoint).state_dict())
     # 10 pairs in batches of 4, one and a half times
-    assert [row["step"] for row in curve] == ["1", "2", "3", "4", "5"]
+    assert [row["step"] for row in curve] == [1, 2, 3, 4, 5]
     assert total_steps(10, TRAINING) == 5
     assert list(curve[0]) == ["step", "epoch", "loss", "learning_rate", "tokens"]
     counts = [int(row["tokens"]) for row in curve]

@@ -8,7 +8,7 @@ import sys
 import pytest
 from fast_run import ROOT, FastRun
 
-from alma.csv_tables import read_csv
+from alma.csv_tables import read_csv_table
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +71,17 @@ def test_scores_are_those_of_the_judge_that_was_asked_for(finished):
 def test_tables_compare_the_variants_with_the_main_run(finished):
     _, _, run = finished
     run.finish("ablations")
-    rows = read_csv(run.path("tables/ablations/objective.csv"))
+    rows = read_csv_table(run.path("tables/ablations/objective.csv"), "ablation")
     assert [(row["run"], row["checkpoint"]) for row in rows] == [
         (name, checkpoint) for name in ("small", "dpo") for checkpoint in ("sft-0", "round-2", "round-3")
     ]
     assert rows[0]["check_rate"] == rows[3]["check_rate"], "one sft-0, judged once"
     assert "dpo" in rows[3]["changes"]
-    judges = read_csv(run.path("tables/ablations/judge.csv"))
+    judges = read_csv_table(run.path("tables/ablations/judge.csv"), "ablation")
     assert {row["run"] for row in judges} == {"small", "integer", "few-shot"}
     measured = {row["run"]: row["judge_accuracy"] for row in judges}
-    table = {(r["checkpoint"], r["kind"]): r["accuracy"] for r in read_csv(run.path("evaluation/judge.csv"))}
+    rows = read_csv_table(run.path("evaluation/judge.csv"), "judge")
+    table = {(row["checkpoint"], row["kind"]): row["accuracy"] for row in rows}
     assert measured["small"] == table["judge", "real-valued"]
     assert measured["integer"] == table["judge-seed", "integer"]
 

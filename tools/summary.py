@@ -10,12 +10,14 @@ partial target most files are missing.
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from alma.csv_tables import number, read_csv
+from alma.csv_tables import read_csv_table
+from alma.errors import InputError
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 def shown(value: float | None, digits: int = 2) -> str:
@@ -25,17 +27,17 @@ def shown(value: float | None, digits: int = 2) -> str:
 
 def with_interval(row: Row, key: str, low: str, high: str) -> str:
     """A value with its 95% interval: 0.52 [0.45, 0.59]."""
-    value, ends = number(row.get(key)), (number(row.get(low)), number(row.get(high)))
+    value, ends = row[key], (row[low], row[high])
     if value is None or None in ends:
         return shown(value)
     return f"{shown(value)} [{shown(ends[0])}, {shown(ends[1])}]"
 
 
-def rows_of(path: Path) -> list[Row]:
-    """Rows of a CSV file, none where it is missing or cannot be read."""
+def rows_of(path: Path, name: str) -> list[Row]:
+    """Rows of a CSV table, none where it is missing or cannot be read."""
     try:
-        return read_csv(path)
-    except (OSError, ValueError):
+        return read_csv_table(path, name)
+    except (OSError, InputError):
         return []
 
 
@@ -56,10 +58,10 @@ def progress_lines(rows: list[Row]) -> list[str]:
         for row in own:
             checks = with_interval(row, "check_rate", "check_low", "check_high")
             judge = with_interval(row, "judge_score", "judge_low", "judge_high")
-            cells.append([row["checkpoint"], checks, judge, shown(number(row["mean_words"]), 0)])
+            cells.append([row["checkpoint"], checks, judge, shown(row["mean_words"], 0)])
         found += [f"Evaluation on {name} ({own[0]['prompts']} prompts, 95% intervals):", *table(cells)]
         last = own[-1]
-        if number(last.get("vs_sft")) is not None:
+        if last["vs_sft"] is not None:
             gap = with_interval(last, "vs_sft", "vs_sft_low", "vs_sft_high")
             found.append(f"  {last['checkpoint']} minus sft-0, checks passed, paired by prompt: {gap}")
     return found
@@ -69,11 +71,11 @@ def judge_lines(rows: list[Row], lengths: list[Row]) -> list[str]:
     """How good the judge is, and whether it likes length."""
     found = []
     for row in rows:
-        if row["checkpoint"] == "judge" and number(row["accuracy"]) is not None:
+        if row["checkpoint"] == "judge" and row["accuracy"] is not None:
             accuracy = with_interval(row, "accuracy", "accuracy_low", "accuracy_high")
             what = "held-out human scores" if row["benchmark"] == "heldout" else row["benchmark"]
             found.append(f"Judge on {what}: {accuracy} of {row['pairs']} pairs right (0.5 is guessing)")
-    ratios = [f"{shown(value)} in round {r['round']}" for r in lengths if (value := number(r["ratio"]))]
+    ratios = [f"{shown(value)} in round {r['round']}" for r in lengths if (value := r["ratio"])]
     if ratios:
         found.append(f"Chosen responses against their pool, ratio of words: {', '.join(ratios)}")
     return found
@@ -101,9 +103,9 @@ def end(run: str, final: str) -> list[str]:
     root = Path("results") / run
     model = root / "models" / final
     found = []
-    lengths = rows_of(root / "tables" / "length.csv")
-    found += progress_lines(rows_of(root / "evaluation" / "summary.csv"))
-    found += judge_lines(rows_of(root / "evaluation" / "judge.csv"), lengths)
+    lengths = rows_of(root / "tables" / "length.csv", "length")
+    found += progress_lines(rows_of(root / "evaluation" / "summary.csv", "summary"))
+    found += judge_lines(rows_of(root / "evaluation" / "judge.csv", "judge"), lengths)
     if (root / "report.html").is_file():
         found.append(f"Report: {root / 'report.html'} (open it in a browser; it needs no network)")
     if (root / "tables" / "candidates.html").is_file():

@@ -1,6 +1,5 @@
 """Write files so that a reader sees the old file, the new file, or none; never a part of one."""
 
-import csv
 import hashlib
 import json
 import os
@@ -40,17 +39,6 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write indented JSON with sorted keys, atomically."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def write_csv(path: str | Path, rows: list[dict[str, Any]], columns: list[str]) -> None:
-    """Write rows as CSV with the given columns, atomically; None becomes an empty cell."""
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as handle,
-    ):
-        writer = csv.DictWriter(handle, fieldnames=columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def sha256_of(path: str | Path) -> str:

@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from alma.checkpoints import eos_ids, load_model, load_tokenizer, save_checkpoint
+from alma.csv_tables import write_csv_table
 from alma.errors import InputError
-from alma.files import write_csv
 from alma.ids import content_id, hashed_int
 from alma.trace.provenance import file_hash, package_versions
 from alma.trainable import freeze_below, lora_config
 from alma.training_data import IGNORED, one_row, preference_examples, sft_examples
 from alma.workflow import resume
 from alma.workflow.codehash import code_hash
-
-CURVE = ["step", "epoch", "loss", "learning_rate", "tokens"]
 
 
 def choose_device(device: str) -> str:
@@ -295,9 +293,12 @@ def _finish(trainer: Any, tokenizer: Any, checkpoint: Path, curve: str | Path, d
     """Write checkpoint and curve; then the resume state is no longer needed."""
     import torch
 
-    log = [row for row in trainer.state.log_history if "loss" in row]
-    rows = [row | {"tokens": int(row["num_input_tokens_seen"])} for row in log]
-    write_csv(curve, [{name: row[name] for name in CURVE} for row in rows], CURVE)
+    logged = [row for row in trainer.state.log_history if "loss" in row]
+    same = ("step", "epoch", "loss", "learning_rate")
+    rows = [
+        {name: row[name] for name in same} | {"tokens": int(row["num_input_tokens_seen"])} for row in logged
+    ]
+    write_csv_table(curve, "training_curve", rows)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()

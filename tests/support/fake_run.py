@@ -1,13 +1,13 @@
 """The tables of a whole run, made up without a model: what figures, tables and report read."""
 
 import contextlib
-import csv
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 from alma.checkpoints import MODEL_FILES
+from alma.csv_tables import write_csv_table
 from alma.ids import content_id
 from alma.tables import read_table, write_table
 from alma.trace.provenance import check_inputs, write_records
@@ -159,15 +159,6 @@ def write_prompts(root: Path, dice: random.Random, clusters: int, each: int) -> 
     write_table(root / "prompts/clusters.parquet", "cluster", members)
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A CSV file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def write_logs(root: Path, dice: random.Random) -> None:
     """tables/training/{checkpoint}.csv and tables/prompt_filters.csv."""
     for checkpoint in TRAINED:
@@ -181,7 +172,7 @@ def write_logs(root: Path, dice: random.Random) -> None:
             }
             for step in range(1, 41)
         ]
-        write_csv(root / f"tables/training/{checkpoint}.csv", rows)
+        write_csv_table(root / f"tables/training/{checkpoint}.csv", "training_curve", rows)
     kept, rows = 360, []
     for name, removed in (
         ("unfinished", 41),
@@ -191,7 +182,7 @@ def write_logs(root: Path, dice: random.Random) -> None:
     ):
         kept -= removed
         rows.append({"filter": name, "removed": removed, "kept": kept})
-    write_csv(root / "tables/prompt_filters.csv", rows)
+    write_csv_table(root / "tables/prompt_filters.csv", "prompt_filters", rows)
 
 
 def write_run(root: Path, seed: int = 0, prompts: int = 24, samples: int = 8) -> Path:

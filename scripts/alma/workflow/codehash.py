@@ -20,6 +20,7 @@ PACKAGE = "alma"
 # Modules that run around a job's work and never change what it makes, so that an edit of one retrains
 # nothing. What belongs to the recipe must not stand here.
 RUNTIME = {
+    "alma.csv_schemas": "names the columns of CSV tables; who writes other columns changes itself",
     "alma.errors": "carries and prints the message of a job that ends without a result",
     "alma.progress": "the progress line in a log",
     "alma.trace.provenance": "writes and checks records of what was made",

@@ -4,7 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from alma.files import sha256_of, write_csv, write_text
+from alma.csv_tables import write_csv_table
+from alma.files import sha256_of, write_text
 
 MODEL_FILES = (
     "config.json",
@@ -29,10 +30,10 @@ def write_checkpoint(folder, *facts):
 
 def train_supervised(model, rows, checkpoint, curve, *, seed, device, training, key, **more):
     weights = (Path(model) / "model.safetensors").read_text()
-    columns = ["step", "epoch", "loss", "learning_rate", "tokens"]
     write_checkpoint(checkpoint, weights, rows, seed, training, more)
     loss = int((Path(checkpoint) / "model.safetensors").read_text()[:4], 16) / 2**16
-    write_csv(curve, [dict.fromkeys(columns, step) | {"loss": loss} for step in (1, 2)], columns)
+    row = {"epoch": 1.0, "loss": loss, "learning_rate": 1.0, "tokens": 1}
+    write_csv_table(curve, "training_curve", [{"step": step} | row for step in (1, 2)])
 
 
 train_preferences = train_supervised

@@ -1,0 +1,202 @@
+"""The schema of every CSV table: where it lies, what a row is, and its columns.
+
+A column is (type, what it holds); `float | None` and `int | None` may be empty. Declare a new table or
+column here, and write it with `alma.csv_tables.write_csv_table`; a test compares the paths with the
+outputs of the rules. This module is not part of a job's code hash: who writes another column changes the
+script that writes it, and a table must not retrain the models whose training curves lie in another.
+"""
+
+from typing import Any, NamedTuple
+
+
+class CsvTable(NamedTuple):
+    """One kind of CSV table: paths below results/{run}/, what a row is, {column: (type, description)}."""
+
+    paths: tuple[str, ...]
+    row: str
+    columns: dict[str, tuple[Any, str]]
+
+
+def _with_interval(name: str, ends: str, description: str) -> dict[str, tuple[Any, str]]:
+    """A measure and its 95% interval, in the columns `name`, `ends`_low and `ends`_high."""
+    return {
+        name: (float | None, description),
+        f"{ends}_low": (float | None, f"lower end of the 95% interval of {name}"),
+        f"{ends}_high": (float | None, f"upper end of the 95% interval of {name}"),
+    }
+
+
+_SUMMARY: dict[str, tuple[Any, str]] = {
+    "checkpoint": (str, "the model that answers"),
+    "benchmark": (str, "name of the benchmark"),
+    "prompts": (int, "prompts of the benchmark"),
+    "checked_prompts": (int, "prompts that have checks"),
+    **_with_interval("check_rate", "check", "mean over the prompts of the share of checks passed, 0-1"),
+    **_with_interval("all_passed", "all", "share of prompts with every check passed, 0-1"),
+    **_with_interval("judge_score", "judge", "mean score by the main run's judge, 0-10"),
+    "judge_unreadable": (int, "responses without a score"),
+    "mean_tokens": (float, "mean tokens per response"),
+    "mean_words": (float, "mean words per response"),
+    "cut_off": (float, "share of responses that the token limit ended"),
+    **_with_interval("vs_sft", "vs_sft", "check_rate minus that of sft-0, paired by prompt"),
+}
+# What a table that compares runs takes from the summary of each.
+_COMPARED = (
+    "checkpoint",
+    "benchmark",
+    "check_rate",
+    "check_low",
+    "check_high",
+    "judge_score",
+    "judge_low",
+    "judge_high",
+    "mean_words",
+    "cut_off",
+)
+
+CSV_TABLES: dict[str, CsvTable] = {
+    "prompt_filters": CsvTable(
+        ("tables/prompt_filters.csv",),
+        "filter of prompts, in the order in which they are applied",
+        {
+            "filter": (str, "name of the filter"),
+            "removed": (int, "prompts that it removed"),
+            "kept": (int, "prompts that it left"),
+        },
+    ),
+    "training_curve": CsvTable(
+        ("tables/training/{checkpoint}.csv",),
+        "logged optimizer step of a training",
+        {
+            "step": (int, "optimizer steps so far"),
+            "epoch": (float, "epochs so far"),
+            "loss": (float | None, "mean loss of the step; supervised: nats per token"),
+            "learning_rate": (float, "learning rate of the step"),
+            "tokens": (int, "tokens processed so far; a prefix that a micro-batch shares counts once"),
+        },
+    ),
+    "summary": CsvTable(
+        ("evaluation/summary.csv",),
+        "checkpoint and benchmark",
+        _SUMMARY,
+    ),
+    "judge": CsvTable(
+        ("evaluation/judge.csv",),
+        "judge and benchmark",
+        {
+            "judge": (str, "name of the judge"),
+            "checkpoint": (str, "its checkpoint"),
+            "kind": (str, "integer: the most probable rating; real-valued: the expected rating"),
+            "benchmark": (str, "heldout (human scores) or pairs (the judge benchmark)"),
+            "rows": (int, "judged responses"),
+            "pairs": (int, "pairs of responses to one prompt with different labels"),
+            **_with_interval("accuracy", "accuracy", "share of the pairs in the labels' order, ties half"),
+            "spearman": (float | None, "rank correlation of score and label"),
+            "spearman_within": (float | None, "the same within a prompt, mean over prompts"),
+            "mae": (float | None, "mean absolute difference of score and label, 0-10"),
+            "calibration_error": (float | None, "mean gap of score and label over five bins, 0-10"),
+            "mean_mass": (float | None, "mean probability on the eleven ratings"),
+            "unreadable": (int, "responses without a score: a tie in a pair, left out elsewhere"),
+        },
+    ),
+    "judge_calibration": CsvTable(
+        ("tables/judge_calibration.csv",),
+        "judge and bin of its scores on the held-out rows",
+        {
+            "judge": (str, "name of the judge"),
+            "bin_low": (float, "lower end of the bin, 0-10"),
+            "bin_high": (float, "upper end of the bin, 0-10"),
+            "rows": (int, "responses in the bin"),
+            "mean_score": (float, "their mean score, 0-10"),
+            "mean_label": (float, "their mean human score, 0-10"),
+        },
+    ),
+    "checks": CsvTable(
+        ("tables/checks.csv",),
+        "benchmark, category of prompts or kind of check, and checkpoint",
+        {
+            "benchmark": (str, "name of the benchmark"),
+            "group": (str, "category or kind"),
+            "name": (str, "the category or the kind"),
+            "checkpoint": (str, "the model that answers"),
+            "checks": (int, "checks asked"),
+            "passed": (int, "checks passed"),
+            "rate": (float, "passed / checks, 0-1"),
+        },
+    ),
+    "scores": CsvTable(
+        ("tables/rounds/{round}/scores.csv", "tables/scores.csv"),
+        "round and source of responses",
+        {
+            "round": (int, "round"),
+            "source": (str, "the checkpoint that wrote the responses, or chosen"),
+            "responses": (int, "responses"),
+            "unreadable": (int, "responses without a score"),
+            "mean": (float | None, "mean score, 0-10"),
+            "p05": (float | None, "5th percentile of the scores"),
+            "p25": (float | None, "25th percentile"),
+            "p50": (float | None, "median"),
+            "p75": (float | None, "75th percentile"),
+            "p95": (float | None, "95th percentile"),
+        },
+    ),
+    "best_of_n": CsvTable(
+        ("tables/rounds/{round}/best_of_n.csv", "tables/best_of_n.csv"),
+        "round and number of candidates",
+        {
+            "round": (int, "round"),
+            "n": (int, "candidates per prompt"),
+            "prompts": (int, "prompts with a candidate"),
+            "expected_best": (float, "expected best score of n candidates, mean over prompts, 0-10"),
+            "standard_error": (float | None, "its standard error over prompts"),
+        },
+    ),
+    "length": CsvTable(
+        ("tables/rounds/{round}/length.csv", "tables/length.csv"),
+        "round",
+        {
+            "round": (int, "round"),
+            "prompts": (int, "prompts with a chosen response"),
+            "chosen_words": (float | None, "mean words of the chosen responses"),
+            "pool_words": (float | None, "mean over prompts of the mean words of all that could be chosen"),
+            "ratio": (float | None, "chosen_words / pool_words"),
+            "chosen_tokens": (float | None, "mean tokens of the chosen responses"),
+            "pool_tokens": (float | None, "mean over prompts of the mean tokens of all that could be chosen"),
+            "ratio_tokens": (float | None, "chosen_tokens / pool_tokens"),
+            "sampled_words": (float | None, "mean words of all responses"),
+            "cut_off": (float | None, "share of all responses that the token limit ended"),
+            "rank_correlation": (float | None, "of score and words within a prompt, mean over prompts"),
+        },
+    ),
+    "candidates": CsvTable(
+        ("tables/rounds/{round}/candidates.csv", "tables/candidates.csv"),
+        "response of the first prompts of a round",
+        {
+            "round": (int, "round"),
+            "prompt_id": (str, "id of the prompt"),
+            "prompt": (str, "the prompt"),
+            "response_id": (str, "id of the response"),
+            "checkpoint": (str, "the checkpoint that wrote it"),
+            "sample": (int, "sample index"),
+            "score": (float | None, "judge score, 0-10"),
+            "verdict": (str, "chosen, rejected or empty"),
+            "finish_reason": (str, "stop, or length where the token limit ended it"),
+            "tokens": (int, "tokens of the response"),
+            "response": (str, "the response"),
+        },
+    ),
+    "ablation": CsvTable(
+        ("tables/ablations/{table}.csv",),
+        "run, model of a round, and benchmark; a run's last row is its final model",
+        {
+            "run": (str, "the main run or a variant"),
+            "changes": (str, "what the variant's config holds, as JSON"),
+            **{name: _SUMMARY[name] for name in _COMPARED},
+            **_with_interval(
+                "judge_accuracy",
+                "judge_accuracy",
+                "share of held-out pairs that the judge that chose this run's responses orders rightly",
+            ),
+        },
+    ),
+}
