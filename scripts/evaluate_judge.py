@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import write_csv_table
-from alma.measures import integer_rating
+from alma.judging import integer_rating
 from alma.statistics import bootstrap_ratio, calibration_bins, calibration_error, mean, pair_results, spearman
 
 # The judges of the paper's table: name, checkpoint, kind of score.

@@ -1,11 +1,15 @@
 """vLLM on tiny models: ratings against a float32 reference, texts that do not depend on the batch.
 
-Llama is what the default is, Gemma 3 (layers with a short window) what config/gemma3-270m.yaml is.
+Llama with two tokens per rating is what the default is; Gemma 3 (layers with a short window) is what
+config/gemma3-270m.yaml is, here with some ratings as one token; the third is as Llama 3 is: every rating is
+one token. The tokenizers of the second and the third begin every text with a token of its own.
 """
 
 import json
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,6 +50,7 @@ json.dump({
     "together": together,
     "reversed": texts(requests[::-1])[::-1],
     "alone": [texts([r])[0] for r in requests],
+    "again": texts(requests),
     "in pairs": [t for i in (0, 2, 4) for t in texts(requests[i:i + 2])],
     "other seeds": texts([Request(r.token_ids, r.seed + 1, 1.0, 0.95, 24) for r in requests]),
     "cut": [[c.finish_reason, c.tokens] for c in engine.generate([Request(ids[0], 1, 1.0, 1.0, 3)])],
@@ -54,11 +59,25 @@ json.dump({
 """
 
 
-@pytest.fixture(
-    scope="module", params=[tiny_model.tiny_model, tiny_model.tiny_gemma], ids=["llama", "gemma3"]
-)
-def checkpoint(request, tmp_path_factory):
-    return tiny_model.write_checkpoint(tmp_path_factory.mktemp("engine") / "model", request.param)
+RATINGS = tuple(f"{k:02d}" for k in range(11))
+# Model of a checkpoint, and the ratings that its tokenizer writes as one token.
+CHECKPOINTS = {
+    "llama": (tiny_model.tiny_model, ()),
+    "gemma3": (tiny_model.tiny_gemma, ("00", "10")),
+    "one-token": (tiny_model.tiny_model, RATINGS),
+}
+
+
+@pytest.fixture(scope="module", params=CHECKPOINTS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def checkpoint(kind, tmp_path_factory):
+    model, joined = CHECKPOINTS[kind]
+    own = (partial(tiny_model.tiny_tokenizer, joined, bos=True), "plain") if joined else ()
+    return tiny_model.write_checkpoint(tmp_path_factory.mktemp("engine") / "model", model, *own)
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +86,10 @@ def outcome(checkpoint, tmp_path_factory):
     command = [sys.executable, "-c", PROGRAM, str(checkpoint), json.dumps(OPTIONS), str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return json.loads(out.read_text())
+    return json.loads(out.read_text()) | {"log": done.stdout}
 
 
-@pytest.mark.parametrize("way", ["reversed", "alone", "in pairs"])
+@pytest.mark.parametrize("way", ["reversed", "alone", "again", "in pairs"])
 def test_a_text_depends_on_its_request_alone(outcome, way):
     assert outcome[way] == outcome["together"]
 
@@ -82,6 +101,19 @@ def test_another_seed_gives_another_text(outcome):
 
 def test_the_token_limit_is_reported(outcome):
     assert outcome["cut"] == [["length", 3]]
+
+
+def test_progress_is_lines_in_the_log(outcome):
+    assert re.search(r"^sampling: 6/6 responses, [\d.]+/s, took", outcome["log"], flags=re.M)
+    assert re.search(r"^rating(, pass \d of \d)?: 9/9 ratings, ", outcome["log"], flags=re.M)
+
+
+def test_ratings_and_prompts_are_tokens_of_the_expected_kind(outcome, kind):
+    """Recipe, traps 1 and 8: each way to write a rating is run here; a text begins once, not twice."""
+    joined = CHECKPOINTS[kind][1]
+    assert [len(r) for r in outcome["ratings"]] == [1 if text in joined else 2 for text in RATINGS]
+    begin = len(tiny_model.SPECIAL_TOKENS)  # its id, where there is one
+    assert not joined or all(ids[0] == begin and ids.count(begin) == 1 for ids in outcome["judged"])
 
 
 def test_ratings_match_a_float32_reference(outcome, checkpoint):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from alma.csv_tables import CSV_TABLES, read_csv_table
 from alma.errors import InputError
-from alma.measures import check_share, integer_rating
+from alma.judging import integer_rating
+from alma.measures import check_share
 from alma.statistics import (
     best_of_curve,
     best_of_weights,

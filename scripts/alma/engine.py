@@ -5,6 +5,7 @@ the prompt and the seed, and not on the batch that it is part of.
 """
 
 import gc
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,31 @@ def _prepare_environment(gpu: bool, kv_cache_gib: float) -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+def _log_lines(what: str, unit: str) -> Any:
+    """What `LLM.generate` takes as `use_tqdm`: a progress bar that is lines in the log (`Progress`)."""
+    from tqdm import tqdm
+
+    class LogLines(tqdm):
+        """Advances `Progress` and shows no bar of its own."""
+
+        def __init__(self, *args: Any, total: int | None = None, **options: Any) -> None:
+            super().__init__(*args, total=total, file=io.StringIO())
+            self.lines = Progress(what, total or 0, unit)
+
+        def display(self, *args: Any, **options: Any) -> None:
+            pass
+
+        def update(self, n: float | None = 1) -> None:
+            self.n += n or 0
+            self.lines.advance(int(n or 0))
+
+    def bar(requests: Any = None, **options: Any) -> Any:
+        # vLLM asks for one bar over the list of prompts, as it reads them, and then one that it updates.
+        return LogLines(**options) if requests is None else requests
+
+    return bar
+
+
 class Engine:
     """A loaded checkpoint; see `open_engine`."""
 
@@ -71,23 +97,16 @@ class Engine:
 
     def _run(self, prompts: list[list[int]], params: list[Any], what: str, unit: str) -> list[Any]:
         """Run all requests; outputs in the order of the requests, progress in the log."""
-        longest = max((len(ids) + p.max_tokens for ids, p in zip(prompts, params, strict=True)), default=0)
+        if not prompts:
+            return []
+        longest = max(len(ids) + p.max_tokens for ids, p in zip(prompts, params, strict=True))
         if longest > self.max_model_len:
             raise InputError(
                 f"engine.max_model_len: found {self.max_model_len}, expected at least {longest}, the "
                 f"tokens of the longest prompt and its response"
             )
-        progress = Progress(what, len(prompts), unit)
-        engine = self.llm.llm_engine
-        for index, (ids, param) in enumerate(zip(prompts, params, strict=True)):
-            engine.add_request(str(index), {"prompt_token_ids": ids}, param)
-        found: dict[int, Any] = {}
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                if output.finished:
-                    found[int(output.request_id.split("-")[0])] = output
-                    progress.advance()
-        return [found[index] for index in range(len(prompts))]
+        tokens: list[Any] = [{"prompt_token_ids": ids} for ids in prompts]
+        return self.llm.generate(tokens, params, use_tqdm=_log_lines(what, unit))
 
     def generate(self, requests: list[Request], what: str = "sampling") -> list[Completion]:
         """Sample one text a request, in the order of the requests; prints progress as `what`."""

@@ -13,7 +13,6 @@ from typing import Any
 from alma.chat_template import prompt_ids
 from alma.errors import InputError
 from alma.ids import hashed_int
-from alma.measures import integer_rating
 
 PREFILL = "Rating: [["
 RUBRIC = (
@@ -89,6 +88,11 @@ def rating_probabilities(log_p: list[float]) -> tuple[list[float], float]:
 def expected_rating(p: list[float]) -> float:
     """Expected rating of a distribution over 0..10."""
     return math.fsum(k * value for k, value in enumerate(p))
+
+
+def integer_rating(p: list[float]) -> int:
+    """The most probable rating of a distribution over 0..10; the lowest of equals."""
+    return max(range(len(p)), key=lambda k: (p[k], -k))
 
 
 def score_pairs(

@@ -18,11 +18,6 @@ def check_share(row: dict[str, Any]) -> float | None:
     return sum(passed) / len(passed) if passed else None
 
 
-def integer_rating(p: list[float]) -> int:
-    """The most probable rating of a distribution over 0..10; the lowest of equals."""
-    return max(range(len(p)), key=lambda k: (p[k], -k))
-
-
 def words(text: str) -> int:
     """Words of a text, as white space separates them."""
     return len(text.split())

@@ -6,6 +6,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY / "data"
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+BEGIN = "<|begin|>"
 VOCABULARY = 2000
 MAX_POSITIONS = 1024
 
@@ -20,29 +21,38 @@ def texts() -> list[str]:
     return found
 
 
-def tiny_tokenizer():
-    """A byte-level BPE tokenizer: EOS <|endoftext|> (id 0), digits apart, no pad, no template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def tiny_tokenizer(joined: tuple[str, ...] = (), bos: bool = False):
+    """A byte-level BPE tokenizer: EOS <|endoftext|> (id 0), digits apart, no pad, no template.
+
+    Args:
+        joined: numbers that are one token each, as all up to 999 are for Llama 3.
+        bos: whether it begins every text with BEGIN, as those of Llama and Gemma begin theirs.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Digits(individual_digits=not joined),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=[*SPECIAL_TOKENS, BEGIN] if bos else list(SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(), trainer)
+    tokenizer.train_from_iterator(texts() + [f"{number} " * 10_000 for number in joined], trainer)
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=None,
+        bos_token=BEGIN if bos else None,
         eos_token="<|endoftext|>",
         additional_special_tokens=list(SPECIAL_TOKENS[1:]),
     )
@@ -144,13 +154,15 @@ def write_base(folder: Path) -> Path:
     return folder
 
 
-def write_checkpoint(folder: Path, make_model=tiny_model) -> Path:
-    """Write a tiny model as a checkpoint of a run, with templates/chatml.jinja."""
+def write_checkpoint(
+    folder: Path, make_model=tiny_model, make_tokenizer=tiny_tokenizer, template: str = "chatml"
+) -> Path:
+    """Write a tiny model as a checkpoint of a run, with a template of templates/."""
     from alma.checkpoints import save_checkpoint
 
-    model, tokenizer = make_model(), tiny_tokenizer()
-    template = REPOSITORY / "templates" / "chatml.jinja"
-    tokenizer.chat_template = template.read_text(encoding="utf-8").rstrip("\n")
+    model, tokenizer = make_model(), make_tokenizer()
+    text = (REPOSITORY / "templates" / f"{template}.jinja").read_text(encoding="utf-8")
+    tokenizer.chat_template = text.rstrip("\n")
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     model.config.eos_token_id = model.generation_config.eos_token_id = [2]
     save_checkpoint(model, tokenizer, folder)
