@@ -1,33 +1,39 @@
 # Thin names for the commands below; `make help` lists them. ARGS is passed on: make run ARGS="-n", make test ARGS="-k judge".
-# ENV=cpu or ENV=cuda picks the environment (envs/setup.sh says how it is chosen otherwise).
+# ENV=cpu or ENV=cuda picks the environment, PYTHON=python3.12 the interpreter (envs/setup.sh says how they are chosen
+# otherwise, and in which folder the environment of a choice lies).
+VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$(filter light,$(ENV)))
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean-env
+.PHONY: help run test test-fast lint bench lock clean-env
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: ## set up .venv, then the whole workflow on config.yaml
 	@bash envs/setup.sh
-	.venv/bin/snakemake --cores all $(ARGS)
+	$(VENV)/bin/snakemake --cores all $(ARGS)
 
 test: ## set up .venv with the test tools, then the test suite
 	@bash envs/setup.sh test
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-fast: ## the tests without models, under two minutes (ENV=light: in an environment without torch)
+	@bash envs/setup.sh test
+	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
 
 lint: ## ruff, snakefmt, snakemake --lint, mypy
 	@bash envs/setup.sh test
-	.venv/bin/ruff check
-	.venv/bin/ruff format --check
-	.venv/bin/snakefmt --check Snakefile rules
-	.venv/bin/snakemake --lint
-	.venv/bin/mypy scripts tools
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/snakefmt --check Snakefile rules
+	$(VENV)/bin/snakemake --lint
+	$(VENV)/bin/mypy scripts tools
 
 bench: ## the benchmarks, one after the other
 	@bash envs/setup.sh test
-	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; .venv/bin/python "$$script" $(ARGS); done
+	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; $(VENV)/bin/python "$$script" $(ARGS); done
 
 lock: ## resolve pyproject.toml into envs/*.txt (needs uv; ARGS=--upgrade takes newer versions)
 	bash envs/lock.sh $(ARGS)
 
 clean-env: ## remove .venv (the next command makes it anew)
-	rm -rf .venv .venv-setup.log .venv-setup.lock
+	rm -rf $(VENV) $(VENV)-setup.log $(VENV)-setup.lock

