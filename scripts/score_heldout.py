@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from alma.ids import content_id, hashed_int
+from alma.ids import content_id
 
 
 def heldout_rows(heldout: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -31,12 +31,12 @@ def heldout_rows(heldout: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def benchmark_rows(pairs: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """Two rows a pair; which of the two comes first is seeded, so that order tells nothing."""
+def benchmark_rows(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two rows per pair, chosen and rejected; the judge sees one at a time, so their order tells nothing."""
     found = []
     for index, pair in enumerate(pairs):
         prompt_id = f"pair:{pair['prompt_id']}:{index}"
-        both = [
+        found += [
             {
                 "response_id": content_id("pair", prompt_id, side),
                 "prompt_id": prompt_id,
@@ -46,7 +46,6 @@ def benchmark_rows(pairs: list[dict[str, Any]], seed: int) -> list[dict[str, Any
             }
             for side, label in (("chosen", 10.0), ("rejected", 0.0))
         ]
-        found += both if hashed_int(seed, "placement", prompt_id) % 2 else both[::-1]
     return found
 
 
@@ -68,7 +67,7 @@ def main(
     from alma.tables import read_table, write_table
 
     rows = heldout_rows(read_table(heldout, "judge"))
-    rows += benchmark_rows(read_table(benchmark, "judge_pair"), seed)
+    rows += benchmark_rows(read_table(benchmark, "judge_pair"))
     results = score_pairs(
         open_engine(model, engine),
         [(row["prompt"], row["response"]) for row in rows],

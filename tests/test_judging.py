@@ -1,13 +1,16 @@
 """Reading ratings from probabilities (recipe, traps 1 to 5)."""
 
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 import score_distillation
 import score_heldout
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alma.engine import Engine
 from alma.errors import InputError
 from alma.judging import (
     PREFILL,
@@ -19,18 +22,11 @@ from alma.judging import (
     rating_tokens,
     score_pairs,
 )
+from alma.workflow.config import ROOT
 
 
 def logs(values):
     return [math.log(v) if v > 0 else -100.0 for v in values]
-
-
-def test_one_does_not_swallow_ten():
-    """Recipe, trap 1: with two digits a rating, 1 and 10 share no first token."""
-    p, mass = rating_probabilities(logs([0, 0.3, 0, 0, 0, 0, 0, 0, 0, 0.05, 0.6]))
-    assert mass == pytest.approx(0.95)
-    assert p[10] == pytest.approx(0.6 / 0.95) and p[1] == pytest.approx(0.3 / 0.95)
-    assert expected_rating(p) == pytest.approx((0.3 * 1 + 0.05 * 9 + 0.6 * 10) / 0.95)
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=11, max_size=11))
@@ -109,6 +105,65 @@ def test_a_tokenizer_that_joins_ratings_to_brackets_is_refused():
         rating_tokens(Vocabulary(lambda text: [text] if text else []))
 
 
+class NextTokens:
+    """vLLM's `LLM` with the next-token distributions of a test: {text after the prefill: {token: p}}."""
+
+    def __init__(self, tokenizer, distributions):
+        self.tokenizer, self.distributions = tokenizer, distributions
+
+    def get_tokenizer(self):
+        return self.tokenizer
+
+    def generate(self, prompts, params, use_tqdm):
+        outputs = []
+        for prompt, param in zip(prompts, params, strict=True):
+            after, steps = list(prompt["prompt_token_ids"][1:]), []
+            for _ in range(param.max_tokens):
+                known = self.distributions[self.tokenizer.decode(after)]
+                logprobs = {t: math.log(known.get(t, 1e-30)) for t in param.logprob_token_ids}
+                steps.append({t: SimpleNamespace(logprob=value) for t, value in logprobs.items()})
+                after += param.allowed_token_ids
+            outputs.append(SimpleNamespace(outputs=[SimpleNamespace(logprobs=steps)]))
+        return outputs
+
+
+def some_joined(text):
+    """ "00" and "10" as one token each, the other ratings digit by digit."""
+    rating = text.removesuffix("]]")
+    return [*([rating] if rating in ("00", "10") else rating), *([text[len(rating) :]] * (rating != text))]
+
+
+weights = st.lists(st.floats(1e-6, 1), min_size=13, max_size=13)
+
+
+@pytest.mark.parametrize("split", [list, bracket_apart, some_joined])
+@given(values=st.lists(weights, min_size=3, max_size=3))
+@settings(max_examples=25, deadline=None)
+def test_the_score_is_the_one_that_the_notes_define(split, values):
+    """Recipe, trap 1: the notes' formula, run as it stands there, against the engine and the judge.
+
+    After "1" any digit may follow, so a score that takes P("1") for the rating 1 or 10 is caught.
+    """
+    vocabulary = Vocabulary(split)
+    tokens = rating_tokens(vocabulary)
+    ids = sorted({token for rating in tokens for token in rating})
+    first, *rest = ({t: v / sum(row) for t, v in zip(ids, row, strict=False)} for row in values)
+    openings = sorted({t[0] for t in tokens if len(t) == 2})
+    second = dict(zip(openings, rest, strict=False))
+    after = {vocabulary.decode([t]): second[t] for t in openings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=SimpleNamespace))
+        engine = Engine(NextTokens(vocabulary, {"": first} | after), max_model_len=8)
+        (log_p,) = engine.rating_logprobs([[0]], tokens, "rating")
+    found, found_mass = rating_probabilities(log_p)
+
+    notes = (ROOT / "docs" / "recipe.md").read_text().split("```python\n")[1].split("```")[0]
+    defined = {"first": first, "second": second, "tokens": tokens}
+    exec(notes, defined)
+    assert found == pytest.approx(defined["p"]) and found_mass == pytest.approx(defined["mass"])
+    assert expected_rating(found) == pytest.approx(defined["score"])
+
+
 class FakeEngine:
     """Ratings that depend on the prompt's ids alone; mass 0.2 where the response says vague."""
 
@@ -157,14 +212,17 @@ def test_too_many_unreadable_scores_are_a_loud_error(chat_tokenizer):
         )
 
 
-def test_benchmark_pairs_are_placed_by_seed():
-    pairs = [{"prompt_id": f"p{i}", "prompt": "q", "chosen": "good", "rejected": "bad"} for i in range(200)]
-    rows = score_heldout.benchmark_rows(pairs, seed=0)
-    first = [row["label"] for row in rows[::2]]
-    assert 60 < first.count(10.0) < 140  # neither side always comes first
-    assert rows == score_heldout.benchmark_rows(pairs, seed=0) != score_heldout.benchmark_rows(pairs, seed=1)
-    assert all(row["label"] == (10.0 if row["response"] == "good" else 0.0) for row in rows)
-    assert len({row["response_id"] for row in rows}) == 400
+def test_a_score_does_not_depend_on_where_the_response_stands(chat_tokenizer):
+    """Recipe, trap 22: chosen and rejected are scored one by one, so no place can favor either."""
+    pairs = [{"prompt_id": "p", "prompt": "q", "chosen": "splendid", "rejected": "bad"}] * 3
+    rows = score_heldout.benchmark_rows(pairs)
+    assert [(r["label"], r["response"]) for r in rows] == [(10.0, "splendid"), (0.0, "bad")] * 3
+    assert len({row["response_id"] for row in rows}) == 6 and len({row["prompt_id"] for row in rows}) == 3
+    engine, texts = FakeEngine(chat_tokenizer), [(row["prompt"], row["response"]) for row in rows]
+    scores = score_pairs(engine, texts, min_mass=0.5)
+    seen = [engine.tokenizer.decode(ids) for ids in engine.seen]
+    assert not [text for text in seen if "bad" in text and "splendid" in text]
+    assert scores == score_pairs(engine, texts[::-1], min_mass=0.5)[::-1]
 
 
 def test_annotators_of_one_response_are_averaged():
