@@ -3,7 +3,7 @@
 
 def compared_runs(table):
     """Main run first, then the variants that the table is about."""
-    return [RUN, *TABLES[table]]
+    return [RUN, *ABLATION_TABLES[table]]
 
 
 def compared_config(run):
@@ -45,4 +45,4 @@ rule compare_runs:
 
 rule ablations:
     input:
-        [f"results/{RUN}/tables/ablations/{table}.csv" for table in TABLES],
+        [f"results/{RUN}/tables/ablations/{table}.csv" for table in ABLATION_TABLES],

@@ -154,7 +154,7 @@ rule plot_judge:
 
 rule plot_scores:
     input:
-        tables=from_run(
+        per_round=from_run(
             lambda w: [f"results/{w.run}/tables/rounds/{r}/scores.csv" for r in later_rounds(w.run)]
         ),
     output:
@@ -190,7 +190,7 @@ rule plot_scores:
 
 rule plot_best_of_n:
     input:
-        tables=from_run(
+        per_round=from_run(
             lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)]
         ),
     output:
@@ -226,7 +226,7 @@ rule plot_best_of_n:
 
 rule plot_length:
     input:
-        tables=from_run(
+        per_round=from_run(
             lambda w: [f"results/{w.run}/tables/rounds/{r}/length.csv" for r in later_rounds(w.run)]
         ),
     output:
@@ -262,7 +262,7 @@ rule plot_length:
 
 rule list_candidates:
     input:
-        tables=from_run(
+        per_round=from_run(
             lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)]
         ),
     output:

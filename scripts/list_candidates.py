@@ -120,11 +120,11 @@ def page(rows: list[Row]) -> str:
     return head.replace("__ROUNDS__", options) + "\n".join(map(prompt_html, groups)) + tail
 
 
-def main(tables: list[str], candidates: str | Path, html: str | Path) -> None:
+def main(per_round: list[str], candidates: str | Path, html: str | Path) -> None:
     """Join the tables of the rounds and write the page."""
     from alma.files import write_text
 
-    rows = [row for path in tables for row in read_csv_table(path, "candidates")]
+    rows = [row for path in per_round for row in read_csv_table(path, "candidates")]
     write_csv_table(candidates, "candidates", rows)
     write_text(html, page(rows))
 
@@ -134,7 +134,7 @@ if "snakemake" in globals():
 
     with job(snakemake) as config:
         main(
-            list(snakemake.input.tables),
+            list(snakemake.input.per_round),
             snakemake.output.table,
             snakemake.output.html,
             **config,

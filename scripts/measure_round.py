@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import write_csv_table
-from alma.measures import words
 from alma.selection import is_eligible
 from alma.statistics import best_of_curve, mean, spearman
+from alma.words import words_of
 from alma.workflow.sharding import even_range
 
 # Candidates of a round that people can read; more make a page too large to open.
@@ -56,7 +56,7 @@ def prompt_groups(
         }
         groups: dict[str, list[Row]] = {}
         for row in read_tables(part, "response"):
-            scored = row | {"score": by_id[row["response_id"]], "words": words(row["response"])}
+            scored = row | {"score": by_id[row["response_id"]], "words": len(words_of(row["response"]))}
             groups.setdefault(row["prompt_id"], []).append(scored)
         chosen = {row["prompt_id"]: row for row in read_table(selected[shard], "selected")}
         for prompt in read_table(path, "round_prompt"):

@@ -12,11 +12,11 @@ from alma.csv_tables import read_csv_table, write_csv_table
 from alma.statistics import Z_95
 
 
-def main(tables: list[str], best_of_n: str | Path, figure_path: str | Path) -> None:
+def main(per_round: list[str], best_of_n: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw their curves."""
     from alma.figures import MARKERS, checkpoint_colors, figure, nothing
 
-    rows = [row for path in tables for row in read_csv_table(path, "best_of_n")]
+    rows = [row for path in per_round for row in read_csv_table(path, "best_of_n")]
     write_csv_table(best_of_n, "best_of_n", rows)
     rounds = list(dict.fromkeys(row["round"] for row in rows))
     colors = checkpoint_colors([f"round-{name}" for name in rounds])
@@ -60,7 +60,7 @@ if "snakemake" in globals():
 
     with job(snakemake) as config:
         main(
-            list(snakemake.input.tables),
+            list(snakemake.input.per_round),
             snakemake.output.best_of_n,
             snakemake.output.figure,
             **config,

@@ -11,11 +11,11 @@ from pathlib import Path
 from alma.csv_tables import read_csv_table, write_csv_table
 
 
-def main(tables: list[str], length: str | Path, figure_path: str | Path) -> None:
+def main(per_round: list[str], length: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw them."""
     from alma.figures import BLACK, GREEN, GREY, figure
 
-    rows = [row for path in tables for row in read_csv_table(path, "length")]
+    rows = [row for path in per_round for row in read_csv_table(path, "length")]
     write_csv_table(length, "length", rows)
     places = list(range(len(rows)))
     names = [row["round"] for row in rows]
@@ -56,7 +56,7 @@ if "snakemake" in globals():
 
     with job(snakemake) as config:
         main(
-            list(snakemake.input.tables),
+            list(snakemake.input.per_round),
             snakemake.output.length,
             snakemake.output.figure,
             **config,

@@ -12,11 +12,11 @@ from typing import Any
 from alma.csv_tables import read_csv_table, write_csv_table
 
 
-def main(tables: list[str], scores: str | Path, figure_path: str | Path) -> None:
+def main(per_round: list[str], scores: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw their quantiles."""
     from alma.figures import checkpoint_colors, figure, nothing
 
-    rows = [row for path in tables for row in read_csv_table(path, "scores")]
+    rows = [row for path in per_round for row in read_csv_table(path, "scores")]
     write_csv_table(scores, "scores", rows)
     rounds = list(dict.fromkeys(row["round"] for row in rows))
     sources = list(dict.fromkeys(row["source"] for row in rows if row["source"] != "chosen"))
@@ -63,7 +63,7 @@ if "snakemake" in globals():
 
     with job(snakemake) as config:
         main(
-            list(snakemake.input.tables),
+            list(snakemake.input.per_round),
             snakemake.output.scores,
             snakemake.output.figure,
             **config,

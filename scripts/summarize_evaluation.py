@@ -23,8 +23,9 @@ from typing import Any
 
 from alma.csv_tables import write_csv_table
 from alma.errors import fail_with
-from alma.measures import check_share, words
+from alma.measures import check_share
 from alma.statistics import bootstrap_mean, mean, wilson
+from alma.words import words_of
 
 REFERENCE = "sft-0"
 
@@ -73,7 +74,7 @@ def summary_row(
         "judge_high": judge_high,
         "judge_unreadable": len(rows) - len(scores),
         "mean_tokens": mean([row["tokens"] for row in rows]),
-        "mean_words": mean([words(row["response"]) for row in rows]),
+        "mean_words": mean([len(words_of(row["response"])) for row in rows]),
         "cut_off": mean([float(row["finish_reason"] == "length") for row in rows]),
         "vs_sft": mean(gaps),
         "vs_sft_low": gap_low,

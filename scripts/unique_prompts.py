@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import write_csv_table
-from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, words_of
+from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, folded_words
 from alma.errors import InputError
 from alma.fewshot import has_marker
 from alma.ids import hashed_int
@@ -97,7 +97,7 @@ def main(
 
     steps: list[tuple[str, Callable[[list[Row]], list[Row]]]] = [
         ("unfinished", lambda rows: [r for r in rows if r["finish_reason"] == "stop"]),
-        ("too_short", lambda rows: [r for r in rows if len(words_of(r["prompt"])) >= min_words]),
+        ("too_short", lambda rows: [r for r in rows if len(folded_words(r["prompt"])) >= min_words]),
         ("marker_or_answer", lambda rows: [r for r in rows if not has_marker(r["prompt"])]),
         ("exact_duplicate", distinct),
         ("near_duplicate", lambda rows: without_near_duplicates(rows, near_duplicate)),

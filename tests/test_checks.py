@@ -15,8 +15,8 @@ from alma.checks import (
     run_checks,
     sentences_of,
     validate_checks,
-    words_of,
 )
+from alma.words import words_of
 
 VALID = [
     {"kind": "bullets", "count": 3},

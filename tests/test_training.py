@@ -566,7 +566,7 @@ def train_dpo(tiny_checkpoint, tmp_path):
 
 def test_dpo_starts_at_its_reference_and_repeats(train_dpo, monkeypatch, capsys):
     first, curve = train_dpo("a")
-    assert len(curve) == 5 and float(curve[0]["loss"]) == pytest.approx(math.log(2), abs=1e-6)
+    assert len(curve) == 5 and float(curve[0]["loss"]) == pytest.approx(math.log(2), abs=2e-6)
     assert float(curve[-1]["loss"]) < math.log(2) - 1e-3
     stop_after_a_save(monkeypatch)
     with pytest.raises(Stopped):
@@ -579,7 +579,7 @@ def test_dpo_starts_at_its_reference_and_repeats(train_dpo, monkeypatch, capsys)
 
 def test_dpo_with_lora(train_dpo):
     _, curve = train_dpo("a", method="lora", learning_rate=1e-2)
-    assert float(curve[0]["loss"]) == pytest.approx(math.log(2), abs=1e-6)
+    assert float(curve[0]["loss"]) == pytest.approx(math.log(2), abs=2e-6)
     assert float(curve[-1]["loss"]) < math.log(2) - 1e-3
 
 

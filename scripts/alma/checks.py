@@ -5,8 +5,7 @@ A check is a dict with a ``kind`` (one of `CHECK_KINDS`) and that kind's argumen
 and no valid check raises on any string. Each kind is taken literally, so an upper bound alone
 (``words`` or ``sentences`` with ``max``) and ``excludes`` hold for the empty string.
 
-A *word* is a run of non-space characters that holds a letter or digit ("-" and "=" are no words,
-"1." is one). Only the standard library is used.
+A *word* is one of `alma.words`.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ import unicodedata
 import warnings
 from collections.abc import Callable
 from typing import Any
+
+from alma.words import words_of
 
 Check = dict[str, Any]
 
@@ -50,11 +51,6 @@ _ABBREVIATIONS = _word_set(
 _MAYBE_ABBREVIATIONS = _word_set(
     "etc a.m p.m am pm u.s u.k u.n inc ltd co corp jr b.c a.d ph.d usw st no min max"
 )
-
-
-def words_of(text: str) -> list[str]:
-    """The words of ``text``: white-space-separated runs that hold a letter or digit."""
-    return [run for run in text.split() if any(char.isalnum() for char in run)]
 
 
 def lines_of(text: str) -> list[str]:

@@ -14,7 +14,7 @@ GRAM = 3
 _WORD = re.compile(r"\w+")
 
 
-def words_of(text: str) -> list[str]:
+def folded_words(text: str) -> list[str]:
     """Words of a text without case, punctuation and Unicode variants (NFKC)."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
@@ -26,12 +26,12 @@ def folded(text: str) -> str:
 
 def bare_words(text: str) -> str:
     """A text's words with single spaces: equal for texts that differ in case, space or punctuation."""
-    return " ".join(words_of(text))
+    return " ".join(folded_words(text))
 
 
 def grams_of(text: str) -> list[str]:
     """The distinct word 3-grams of a text, in order; a text of fewer words is one shorter gram."""
-    words = words_of(text)
+    words = folded_words(text)
     if len(words) < GRAM:
         return [" ".join(words)] if words else []
     return list(dict.fromkeys(" ".join(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)))

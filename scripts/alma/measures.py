@@ -16,8 +16,3 @@ def check_share(row: dict[str, Any]) -> float | None:
     """Share of its prompt's checks that a response passes (0-1), None for a prompt without checks."""
     passed = verdicts(row)
     return sum(passed) / len(passed) if passed else None
-
-
-def words(text: str) -> int:
-    """Words of a text, as white space separates them."""
-    return len(text.split())

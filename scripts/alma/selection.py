@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Any
 
-from alma.duplicates import folded, words_of
+from alma.duplicates import folded, folded_words
 from alma.ids import hashed_int
 
 # Fewer shared words say nothing: "Hi" is well answered with "Hi there!", "Red or blue?" with "Red".
@@ -12,7 +12,7 @@ ECHO_WORDS = 4
 
 def _length(text: str) -> float:
     """Words of a text; where words are not set apart by spaces, two wide characters count as one."""
-    wide = [sum(unicodedata.east_asian_width(char) in "WF" for char in word) for word in words_of(text)]
+    wide = [sum(unicodedata.east_asian_width(char) in "WF" for char in word) for word in folded_words(text)]
     return sum(max(1.0, count / 2) for count in wide)
 
 

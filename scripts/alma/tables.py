@@ -149,14 +149,6 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_SCORE,
         ]
     ),
-    "training_log": pa.schema(
-        [
-            ("step", pa.int64()),
-            ("epoch", pa.float64()),
-            ("loss", pa.float64()),
-            ("tokens", pa.int64()),
-        ]
-    ),
 }
 
 

@@ -292,7 +292,7 @@ def parents(config: dict[str, Any]) -> dict[str, str]:
     return {name: values.get("inherits", config["run"]) for name, values in config["runs"].items()}
 
 
-def tables(config: dict[str, Any]) -> dict[str, list[str]]:
+def ablation_tables(config: dict[str, Any]) -> dict[str, list[str]]:
     """Variants by the ablation tables that they are rows of (`table`: one name or several)."""
     found: dict[str, list[str]] = {}
     for name, values in config["runs"].items():

@@ -1,0 +1,9 @@
+"""What counts as a word wherever the length of a text is checked or reported."""
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text: white-space-separated runs that hold a letter or digit.
+
+    "-" and "=" are no words, "1." is one. `alma.duplicates.folded_words` is for comparing texts.
+    """
+    return [run for run in text.split() if any(char.isalnum() for char in run)]
