@@ -19,10 +19,9 @@ from typing import Any
 
 from alma.chat_template import live_tokens
 from alma.checkpoints import as_ids, choose_pad_token, save_checkpoint, special_tokens
-from alma.errors import InputError
+from alma.errors import InputError, shorten
 from alma.json_text import parse_json
 from alma.model_packages import extract_gguf, find_package
-from alma.seed_formats import shorten
 
 PLAIN_TEMPLATE = Path(__file__).resolve().parent.parent / "templates" / "plain.jinja"
 HUB_FILES = ("*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja", "vocab*", "merges*")

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import read_seeds
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from alma import seed_formats
+from alma import seed_formats, seed_rows
 from alma.duplicates import folded
 from alma.errors import InputError
 from alma.ids import content_id
@@ -222,6 +224,58 @@ def test_scores_are_mapped_linearly(seeds, scale):
     assert found == {"p0": 0.0, "p1": 10.0, "p2": 5.0}
 
 
+def test_a_number_in_a_csv_cell_is_one_in_ascii_digits(seeds):
+    cells = {"7": 7, " 7 ": 7, "+7.0": 7, ".5": 0.5, "10.": 10, "1e0": 1, "0": 0, "-0": 0}
+    seeds.put(
+        "judge", [{"prompt": f"p{i}", "response": "r", "score": c} for i, c in enumerate(cells)], ".csv"
+    )
+    tables = seeds.rows()
+    found = {row["prompt"]: row["score"] for row in tables["judge"] + tables["heldout"]}
+    assert found == {f"p{i}": score for i, score in enumerate(cells.values())}
+
+
+def test_the_format_is_known_by_the_file_and_not_by_its_name(seeds):
+    folder = seeds.folder / "my.csv: row 1"
+    folder.mkdir()
+    seeds.files["judge"] = write(folder / "judge.jsonl", [*JUDGE, {**JUDGE[0], "score": "7"}])
+    assert "line 6, score: found '7', expected a number" in seeds.message()
+
+
+def test_blank_optional_columns_are_absent(seeds):
+    seeds.put("eval", [{"prompt": "Say yes.", "category": "", "reference": " "}])
+    (row,) = seeds.rows()["eval"]
+    assert (row["category"], row["reference"]) == (None, None)
+
+
+def test_many_repeated_rows_are_counted_and_not_listed(seeds, capsys):
+    seeds.put("sft", [*SFT, *[SFT[0]] * 30])
+    assert len(seeds.rows()["sft"]) == 3
+    printed = capsys.readouterr().out
+    assert printed.count("left out, an earlier row is the same") == 5
+    assert "25 more rows left out" in printed
+
+
+readable = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(
+    lambda text: bool(text.strip())
+)
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(st.lists(st.tuples(readable, readable, st.floats(0, 10)), min_size=1, max_size=5))
+def test_a_csv_file_says_what_was_written(tmp_path_factory, drawn):
+    rows = [dict(zip(("prompt", "response", "score"), row, strict=True)) for row in drawn]
+    path = write(tmp_path_factory.mktemp("csv") / "labels.csv", rows)
+    problems: list[str] = []
+    found = seed_formats.read_rows(path, read_seeds.JUDGE_COLUMNS, problems)
+    texts = [
+        tuple(seed_rows.take_text(row, key, problems) for key in ("prompt", "response")) for row in found
+    ]
+    scores = [seed_rows.take_score(row, [0, 10], problems) for row in found]
+    assert not problems
+    assert texts == [row[:2] for row in drawn]
+    assert scores == [row[2] for row in drawn]
+
+
 def test_a_byte_order_mark_crlf_and_blank_lines_are_no_faults(seeds):
     expected = seeds.read()
     for name in ("sft", "judge", "eval"):
@@ -378,7 +432,6 @@ BAD_ROWS = {
         "surrogate",
     ),
     "category-type": ("eval", {"prompt": "p", "category": 3}, "category: found 3, expected text"),
-    "reference-blank": ("eval", {"prompt": "p", "reference": ""}, "reference: found ''"),
     "eval-in-sft": ("eval", {"prompt": " name A colour. "}, "sft.jsonl: line 1)"),
     "eval-in-judge": ("eval", {"prompt": "Spell cat."}, "judge.jsonl: line 4)"),
     "eval-twice": ("eval", {"prompt": "Why is the sky blue?", "category": "x"}, "eval.jsonl: line 2"),
@@ -463,7 +516,7 @@ BAD_FILES = {
     "csv-not-utf-8": (".csv", b"prompt\na\nb\xff\n", "line 3: found the byte 0xff"),
     "csv-checks": (".csv", b'prompt,checks\na,"[{""kind"": 3}]"\n', "row 1, checks"),
     "csv-empty-cell": (".csv", b"prompt,category\n,b\na,b\n", "row 1, prompt: found nothing"),
-    "missing-column": (".jsonl", b'{"text": "a"}\n', "missing columns: found none of them"),
+    "missing-column": (".jsonl", b'{"text": "a"}\n', "missing columns: found 'text'"),
     "parquet-broken": (".parquet", b"PAR1 but not really PAR1", "not a readable Parquet file"),
     "parquet-empty-file": (".parquet", b"", "not a readable Parquet file"),
     "extension": (".txt", b"hello", "found the extension '.txt', expected one of .jsonl"),

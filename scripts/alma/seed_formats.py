@@ -1,20 +1,27 @@
 """Read rows from what users bring: JSONL, JSON, CSV, Parquet, or a data set of the Hugging Face hub.
 
-A row is a pair (where, values): `where` is what a message calls it ("my.jsonl: line 3", or "row 3"
-in the other formats, counted from 1), `values` is a dict of its columns; an empty CSV cell and a
-null are left out. Faults go to a list of problems, so that a user sees all of them at once.
+An empty CSV cell and a null are left out. Faults go to a list of problems, so that a user sees all of
+them at once.
 """
 
 import csv
 import io
+import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from alma.errors import InputError
+from alma.errors import InputError, Plain, problem, shorten
 from alma.json_text import parse_json
 
-Row = tuple[str, dict[str, Any]]
+
+class Row(NamedTuple):
+    """One row of a file."""
+
+    where: str  # what a message calls it: "my.jsonl: line 3", or "row 3" in the other formats, from 1
+    values: dict[str, Any]  # {column: value}
+    text_only: bool = False  # whether the format has no type but text, as CSV has none
+
 
 # Seeds are a few thousand rows; a file beyond this is a mistake, or made to exhaust the memory.
 MAX_BYTES = 256 * 1024**2
@@ -22,30 +29,7 @@ MAX_ROWS = 2_000_000
 _BATCH_BYTES = 64 * 1024**2
 EXTENSIONS = (".jsonl", ".json", ".csv", ".parquet")
 _MAX_BAD_LINES = 5
-
-
-def shorten(value: Any, limit: int = 60) -> str:
-    """How a message shows a value: its repr, cut after `limit` characters."""
-    if isinstance(value, str):
-        value = value[: limit + 1]  # no need to escape a long text for its first words
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits; too many levels
-        text = f"a value of type {type(value).__name__} that is too large to show"
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def problem(where: str, column: str, found: Any, expected: str) -> str:
-    """One line of a message: file and row, column, what was found, what is expected."""
-    shown = found if isinstance(found, _Plain) else shorten(found)
-    return f"{where}, {column}: found {shown}, expected {expected}"
-
-
-class _Plain(str):
-    """Text that a message shows without quotes."""
-
-
-NOTHING = _Plain("nothing")
+_MAX_NAMES = 20
 
 
 def _lines(source: str, raw: bytes, problems: list[str]) -> list[tuple[int, str]] | None:
@@ -92,7 +76,7 @@ def _read_jsonl(source: str, raw: bytes, problems: list[str]) -> list[Row]:
             problems.append(f"{where}: found {shorten(line)}, expected a JSON object ({error})")
             continue
         if isinstance(values, dict):
-            rows.append((where, _without_nulls(values)))
+            rows.append(Row(where, _without_nulls(values)))
         else:
             problems.append(f"{where}: found {shorten(values)}, expected a JSON object")
     return rows
@@ -116,7 +100,7 @@ def _read_json(source: str, raw: bytes, problems: list[str]) -> list[Row]:
     for number, value in enumerate(values, start=1):
         where = f"{source}: row {number}"
         if isinstance(value, dict):
-            rows.append((where, _without_nulls(value)))
+            rows.append(Row(where, _without_nulls(value)))
         else:
             problems.append(f"{where}: found {shorten(value)}, expected an object")
     return rows
@@ -153,7 +137,7 @@ def _read_csv(source: str, raw: bytes, problems: list[str]) -> list[Row]:
                     f"{where}: found {len(cells)} cells, expected {len(header)}, as in the header"
                 )
                 continue
-            rows.append((where, {k: v for k, v in zip(header, cells, strict=True) if v != ""}))
+            rows.append(Row(where, {k: v for k, v in zip(header, cells, strict=True) if v != ""}, True))
     except csv.Error as error:
         problems.append(f"{source}: line {reader.line_num}: broken CSV: {error}")
         return []
@@ -172,7 +156,7 @@ def _batch_rows(source: str, batch: Any, first: int, problems: list[str]) -> lis
     """Rows of a record batch from number `first` on; a value that Python cannot hold is a problem."""
     places = [f"{source}: row {number}" for number in range(first, first + batch.num_rows)]
     try:
-        return list(zip(places, map(_without_nulls, batch.to_pylist()), strict=True))
+        return [Row(*row) for row in zip(places, map(_without_nulls, batch.to_pylist()), strict=True)]
     except Exception:  # bytes that are no UTF-8, dates beyond the year 9999, and more
         rows: list[Row] = []
         for i, where in enumerate(places):
@@ -182,11 +166,11 @@ def _batch_rows(source: str, batch: Any, first: int, problems: list[str]) -> lis
                 try:
                     values[name] = column[i].as_py()
                 except Exception as error:
-                    found = _Plain(f"a value of type {column.type} that cannot be read ({error})")
+                    found = Plain(f"a value of type {column.type} that cannot be read ({error})")
                     problems.append(problem(where, name, found, "UTF-8 text or a number"))
                     break
             else:
-                rows.append((where, _without_nulls(values)))
+                rows.append(Row(where, _without_nulls(values)))
         return rows
 
 
@@ -274,7 +258,7 @@ def _read_hub(source: str, columns: set[str], problems: list[str]) -> tuple[list
         return [], []
     names = list(data.column_names)
     rows = [
-        (f"{source}: row {i}", {k: v for k, v in row.items() if k in columns and v is not None})
+        Row(f"{source}: row {i}", {k: v for k, v in row.items() if k in columns and v is not None})
         for i, row in enumerate(data, start=1)
     ]
     return rows, names
@@ -303,13 +287,33 @@ def _read_file(
     return [], []
 
 
-def read_rows(source: str, columns: set[str], problems: list[str]) -> list[Row]:
+def _has_columns(
+    source: str, names: set[str], columns: set[str], choices: list[set[str]], problems: list[str]
+) -> bool:
+    """Whether a file has one of the sets of columns; if not, one problem for the whole file."""
+    if any(choice <= names for choice in choices):
+        return True
+    wanted = ", or ".join(" and ".join(sorted(choice)) for choice in choices)
+    shown = ", ".join(map(shorten, sorted(names)[:_MAX_NAMES]))
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    almost = sorted(n for n in names - columns if n.strip().casefold() in columns)
+    hint = f" ({shorten(almost[0])} is not {almost[0].strip().casefold()}: names are exact)" if almost else ""
+    if len(names) == 1 and Path(source).suffix.lower() == ".csv" and re.search("[;\t|]", min(names)):
+        hint = " (the cells of a CSV file are separated by commas)"
+    problems.append(f"{source}: missing columns: found {shown or 'none'}{more}, expected {wanted}{hint}")
+    return False
+
+
+def read_rows(
+    source: str, columns: set[str], problems: list[str], needed: list[set[str]] | None = None
+) -> list[Row]:
     """Read every row of a source; columns that the table has no use for are noted and left out.
 
     Args:
         source: a path, or `hub:OWNER/NAME@REVISION[:SPLIT]`.
         columns: names of the columns that are of use.
         problems: where faults are added, one line each.
+        needed: sets of columns of which the file must have one; a problem, and no rows, where it has none.
 
     Returns:
         The rows that can be read, in the order of the file.
@@ -328,8 +332,10 @@ def read_rows(source: str, columns: set[str], problems: list[str]) -> list[Row]:
         found, names = _read_file(source, path, columns, problems)
     if not found and len(problems) == before:
         problems.append(f"{source}: found no rows, expected at least one")
-    names = names or list(dict.fromkeys(name for _, values in found for name in values))
-    ignored = sorted(set(names) - columns)
+    filled = {name for row in found for name in row.values}
+    ignored = sorted({*names, *filled} - columns)
+    if found and needed and not _has_columns(source, {*filled, *ignored}, columns, needed, problems):
+        return []
     if ignored:
         print(f"{source}: columns that are not used: {', '.join(ignored)}")
-    return [(where, {k: v for k, v in values.items() if k in columns}) for where, values in found]
+    return [row._replace(values={k: v for k, v in row.values.items() if k in columns}) for row in found]

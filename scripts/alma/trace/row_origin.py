@@ -96,9 +96,10 @@ def training_row(home: Path, path: str, row: int | None, prompt_id: str | None) 
 
 def _seed_place(home: Path, table: str, row: Facts) -> Facts:
     """Which row of which seed file a row of seeds/sft.parquet was read from."""
-    from read_seeds import SFT_COLUMNS, sft_pair
+    from read_seeds import SFT_COLUMNS
 
     from alma.seed_formats import read_rows
+    from alma.seed_rows import sft_pair
 
     record = record_of(home, table)
     source = record["spec"]["config"].get("sft") if record else None
@@ -114,9 +115,9 @@ def _seed_place(home: Path, table: str, row: Facts) -> Facts:
     wanted = row["prompt"], row["completion"]
     with contextlib.redirect_stdout(io.StringIO()):  # the reader prints what it leaves out
         rows = read_rows(str(home / source), SFT_COLUMNS, [])
-    for where, values in rows:
-        if sft_pair((where, values), []) == wanted:
-            place = source + where.removeprefix(str(home / source))
+    for found in rows:
+        if sft_pair(found, []) == wanted:
+            place = source + found.where.removeprefix(str(home / source))
             return {"source": source, "place": place, "note": note}
     return {"source": source, "place": None, "note": note or f"no row of {source} has this text"}
 

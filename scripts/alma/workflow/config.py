@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from alma.errors import InputError, fail_with
-from alma.seed_formats import shorten
+from alma.errors import InputError, fail_with, shorten
 from alma.workflow.sharding import ceil_div
 
 ROOT = Path(__file__).resolve().parents[3]
