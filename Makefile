@@ -3,7 +3,7 @@
 # otherwise, and in which folder the environment of a choice lies).
 VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$(filter light,$(ENV)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint bench lock clean-env
+.PHONY: help run test test-fast test-services lint bench lock clean-env
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -14,11 +14,15 @@ run: ## set up .venv, then the whole workflow on config.yaml
 
 test: ## set up .venv with the test tools, then the test suite
 	@bash envs/setup.sh test
+	@echo "test: without the tests against real servers; those are 'make test-services'"
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: ## the tests without models, under two minutes (ENV=light: in an environment without torch)
 	@bash envs/setup.sh test
 	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
+
+test-services: ## tests against real servers: there is none yet
+	@echo "test-services: nothing to run: this is for tests against real servers (Slurm, S3, Label Studio), and there is none yet"
 
 lint: ## ruff, snakefmt, snakemake --lint, mypy
 	@bash envs/setup.sh test

@@ -34,7 +34,14 @@ LONGEST = (
 )
 
 
+# What uses one of these fixtures loads a model or makes an environment, and is marked slow for it.
+SLOW_FIXTURES = {"tiny_model_dir", "tiny_checkpoint", "tiny_model", "finished", "made"}
+
+
 def pytest_collection_modifyitems(items):
-    """Order modules by length; within a module the order of the file stays."""
+    """Mark what loads a model; order modules by length (within a module the order of the file stays)."""
+    for item in items:
+        if SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))

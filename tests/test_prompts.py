@@ -429,6 +429,7 @@ def test_embedding_is_the_mean_of_the_last_hidden_states_in_float32(tiny_model) 
     assert np.allclose(embed_texts(tokenizer, encoder, ["a b c d e"])[0], wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pooling_leaves_padding_out() -> None:
     import torch
 

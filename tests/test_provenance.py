@@ -1,5 +1,6 @@
 """Records of provenance, damaged inputs, and tools/trace, on a run made without a model."""
 
+import importlib.util
 import json
 import os
 import platform
@@ -81,7 +82,8 @@ def test_a_record_holds_all_that_made_the_artifact(made):
     assert record["seed"] == record["spec"]["config"]["seed"] == 0
     assert set(record["spec"]) == {"script", "code", "threads", "config"}
     assert record["python"] == platform.python_version()
-    assert {"pyarrow", "numpy", "torch", "snakemake"} <= set(record["packages"])
+    installed = {"torch"} if importlib.util.find_spec("torch") else set()
+    assert {"pyarrow", "numpy", "snakemake"} | installed <= set(record["packages"])
     assert record["time"].endswith("+00:00") and "commit" in record
     weights = "results/default/models/round-2/model.safetensors"
     assert record["inputs"][weights] == sha256_of(made / weights)

@@ -175,6 +175,7 @@ def test_a_missing_lock_is_named(place: Place):
     assert done.stderr == f"setup: no lock {place.locks}/cpu.txt\n"
 
 
+@pytest.mark.slow
 def test_gpu_picks_cuda(place: Place):
     place.program("nvidia-smi", "[ \"$1\" = -L ] && echo 'GPU 0: a GPU (UUID: GPU-1)'")
     place.succeed()
@@ -205,6 +206,7 @@ def test_a_lost_interpreter_is_noticed(made: Place):
     assert made.version() == "1.0"
 
 
+@pytest.mark.slow
 def test_killed_while_installing(place: Place):
     """A SIGKILL at any point leaves no stamp, and the next call finishes the work."""
     for delay in (0.2, 1.0, 2.5):
@@ -246,6 +248,7 @@ def test_a_failed_update_leaves_no_stamp(made: Place):
     assert not made.stamp.exists()
 
 
+@pytest.mark.slow
 def test_a_failed_import_leaves_no_stamp(place: Place):
     done = place.setup(ALMA_IMPORTS="alma_demo no_such_module")
     assert done.returncode == 1
@@ -268,6 +271,7 @@ def test_test_tools(made: Place):
     assert "packages of test.txt" in made.succeed("test")
 
 
+@pytest.mark.slow
 def test_torch_falls_back_to_pytorchs_index(place: Place):
     """Only where the configured indexes lack torch's CPU build, and only for torch."""
     (place.locks / "cpu.txt").write_text("alma-demo==1.0\ntorch==2.0+cpu\n")
@@ -294,6 +298,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(place: Place):
     assert precious.read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_a_linked_folder_is_filled_and_emptied_in_place(place: Place):
     target = place.folder / "big disk"
     target.mkdir()
@@ -338,6 +343,7 @@ def test_pyenv_finds_what_its_shim_does_not_start(place: Place):
     assert Path(done.stdout.strip()).resolve() == Path(sys.executable).resolve()
 
 
+@pytest.mark.slow
 def test_a_chosen_python_and_the_light_environment_have_their_own_folders(place: Place):
     """ALMA_VENV would hide the choice, so this is a copy of envs/ that makes them beside itself."""
     shutil.copytree(ENVS, place.folder / "envs")
@@ -382,6 +388,7 @@ def test_another_platform_is_refused(place: Place):
     assert "for Linux on x86_64; this is Darwin on arm64" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
 def test_two_at_once(place: Place):
     """The second waits for the first and then has nothing to do."""

@@ -245,6 +245,7 @@ def example(prompt, answer):
     return {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
 
 
+@pytest.mark.slow
 @given(st.lists(tokens, max_size=6), st.lists(an_example, min_size=1, max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_a_row_holds_every_example_as_it_stands_alone(prefix, parts):
@@ -395,6 +396,7 @@ def test_a_loss_that_is_not_finite_ends_the_job(sft):
         sft("a", learning_rate=1e30)
 
 
+@pytest.mark.slow
 def test_cuda_without_a_gpu_is_refused(monkeypatch):
     import torch
 
