@@ -9,13 +9,15 @@ Writes:
 from pathlib import Path
 
 from alma.csv_tables import read_csv_table, write_csv_table
-from alma.statistics import Z_95
 
 
 def main(per_round: list[str], best_of_n: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw their curves."""
+    from scipy.stats import norm
+
     from alma.figures import MARKERS, checkpoint_colors, figure, nothing
 
+    z = float(norm.ppf(0.975))  # half a 95% interval, in standard errors
     rows = [row for path in per_round for row in read_csv_table(path, "best_of_n")]
     write_csv_table(best_of_n, "best_of_n", rows)
     rounds = list(dict.fromkeys(row["round"] for row in rows))
@@ -29,7 +31,7 @@ def main(per_round: list[str], best_of_n: str | Path, figure_path: str | Path) -
             own = [row for row in rows if row["round"] == name]
             n = [row["n"] for row in own]
             best = [row["expected_best"] for row in own]
-            half = [Z_95 * (row["standard_error"] or 0.0) for row in own]
+            half = [z * (row["standard_error"] or 0.0) for row in own]
             color = colors[f"round-{name}"]
             axes.plot(
                 n,

@@ -92,10 +92,11 @@ def test_bootstrap_is_seeded_and_covers_what_it_should():
 
 def test_bootstrap_of_nothing_and_of_one_value():
     assert bootstrap_mean([], 100, seed=0) == (None, None)
-    assert bootstrap_mean([4.0], 100, seed=0) == (4.0, 4.0)
+    assert bootstrap_mean([4.0], 100, seed=0) == (None, None)  # one prompt says nothing about another
+    assert bootstrap_mean([4.0, 4.0], 100, seed=0) == (4.0, 4.0)
     assert bootstrap_ratio([0.0], [0.0], 100, seed=0) == (None, None)
-    # A prompt without pairs can fill a whole resample; it must not make the interval NaN.
-    assert bootstrap_ratio([1.0, 0.0], [2.0, 0.0], 500, seed=0) == (0.5, 0.5)
+    # A prompt without pairs could fill a whole resample; it must not make the interval NaN.
+    assert bootstrap_ratio([1.0, 0.0, 2.0], [2.0, 0.0, 4.0], 500, seed=0) == (0.5, 0.5)
 
 
 # judge

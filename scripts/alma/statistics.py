@@ -1,7 +1,11 @@
 """Intervals, rank correlation, and what the best of n samples is worth.
 
 Intervals are 95% percentile bootstraps over prompts (Efron and Tibshirani, 1993): prompts are what
-varies from benchmark to benchmark, and the responses to one prompt are not independent.
+varies from benchmark to benchmark, and the responses to one prompt are not independent. Bootstrap, score
+interval and rank correlation are SciPy's; what its functions refuse or answer with NaN (one prompt, a
+constant score) is decided here. Written here is what no library of the lock has: pair accuracy that
+pools pairs over prompts and counts an unreadable score, calibration of a rating on 0-10
+(scikit-learn's curve is for probabilities of two classes), and the expected best of n.
 """
 
 import math
@@ -14,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 Interval = tuple[float | None, float | None]
-Z_95 = 1.959963984540054  # 97.5% quantile of the standard normal distribution
 _CELLS = 2_000_000  # resampled indices held at once (16 MB)
 
 
@@ -24,66 +27,69 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def bootstrap_ratio(tops: Sequence[float], bottoms: Sequence[float], resamples: int, seed: Any) -> Interval:
-    """95% interval of sum(tops) / sum(bottoms), resampling prompts.
+    """95% interval of sum(tops) / sum(bottoms), resampling prompts (`scipy.stats.bootstrap`).
+
+    Prompts with nothing to divide by are left out: a resample of such prompts alone would be NaN.
 
     Args:
-        tops, bottoms: one number each a prompt, float, the same length.
+        tops, bottoms: one number per prompt, float, the same length.
         resamples: bootstrap resamples.
         seed: hashed into the seed of the generator; equal arguments give equal intervals.
 
     Returns:
-        (low, high), or (None, None) where there is no prompt or nothing to divide by.
+        (low, high), or (None, None) for fewer than two prompts, which give nothing to resample.
     """
     import numpy as np
+    from scipy.stats import bootstrap
 
     top, bottom = np.asarray(tops, dtype=np.float64), np.asarray(bottoms, dtype=np.float64)
-    if len(top) == 0 or bottom.sum() == 0:
+    top, bottom = top[bottom > 0], bottom[bottom > 0]
+    if len(top) < 2:
         return None, None
-    generator = np.random.default_rng(hashed_int("bootstrap", seed))
-    found = []
-    a_time = max(1, _CELLS // len(top))
-    for start in range(0, resamples, a_time):
-        rows = min(a_time, resamples - start)
-        drawn = generator.integers(0, len(top), size=(rows, len(top)))
-        below = bottom[drawn].sum(axis=1)
-        kept = below > 0  # a resample of prompts that all lack a pair says nothing
-        found.append(top[drawn].sum(axis=1)[kept] / below[kept])
-    low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
+
+    def ratio(top: "np.ndarray", bottom: "np.ndarray", axis: int) -> "np.ndarray":
+        return top.sum(axis=axis) / bottom.sum(axis=axis)
+
+    low, high = bootstrap(
+        (top, bottom),
+        ratio,
+        paired=True,
+        n_resamples=resamples,
+        batch=max(1, _CELLS // len(top)),
+        method="percentile",  # the default, BCa, is NaN where all prompts agree
+        rng=np.random.default_rng(hashed_int("bootstrap", seed)),
+    ).confidence_interval
     return float(low), float(high)
 
 
 def bootstrap_mean(values: Sequence[float], resamples: int, seed: Any) -> Interval:
-    """95% interval of the mean of `values` (one a prompt); see `bootstrap_ratio`."""
+    """95% interval of the mean of `values` (one per prompt); see `bootstrap_ratio`."""
     return bootstrap_ratio(values, [1.0] * len(values), resamples, seed)
 
 
 def wilson(successes: int, trials: int) -> Interval:
     """95% score interval of a share (Wilson, 1927); (None, None) for no trials."""
+    from scipy.stats import binomtest
+
     if trials == 0:
         return None, None
-    p, zz = successes / trials, Z_95**2
-    middle = (p + zz / (2 * trials)) / (1 + zz / trials)
-    half = Z_95 / (1 + zz / trials) * math.sqrt(p * (1 - p) / trials + zz / (4 * trials**2))
-    # At the ends the bound is exactly 0 or 1, which rounding would miss.
-    low = 0.0 if successes == 0 else middle - half
-    high = 1.0 if successes == trials else middle + half
-    return low, high
+    low, high = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(low), float(high)
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Rank correlation, ties with their mean rank.
+    """Rank correlation, ties with their mean rank (`scipy.stats.spearmanr`).
 
     0 where the prediction `x` is constant (it tells nothing); None where the label `y` is, or where
-    there are fewer than two values.
+    there are fewer than two values. SciPy gives NaN for all three.
     """
-    import numpy as np
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     if len(y) < 2 or max(y) == min(y):
         return None
     if max(x) == min(x):
         return 0.0
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+    return float(spearmanr(x, y).statistic)
 
 
 def pair_results(
@@ -115,7 +121,7 @@ def calibration_bins(scores: Sequence[float], labels: Sequence[float], bins: int
     """Mean score and mean label of the rows in `bins` equal parts of the scale 0-10, by score.
 
     Returns:
-        One row a bin: bin_low, bin_high, rows, mean_score, mean_label (None where the bin is empty).
+        One row per bin: bin_low, bin_high, rows, mean_score, mean_label (None where the bin is empty).
     """
     members: list[list[int]] = [[] for _ in range(bins)]
     for i, score in enumerate(scores):
@@ -164,7 +170,7 @@ def best_of_weights(candidates: int) -> "np.ndarray":
 
 
 def best_of_curve(scores: Sequence[Sequence[float]], most: int) -> list[dict[str, Any]]:
-    """Expected best score of n samples a prompt, n = 1..most, mean over prompts.
+    """Expected best score of n samples per prompt, n = 1..most, mean over prompts.
 
     A prompt with fewer than n scores counts with the best of all it has, so every n is an average
     over the same prompts. Prompts without a score are left out.
@@ -174,7 +180,7 @@ def best_of_curve(scores: Sequence[Sequence[float]], most: int) -> list[dict[str
         most: largest n.
 
     Returns:
-        One row an n: n, prompts, expected_best (0-10), standard_error (over prompts; None for one).
+        One row per n: n, prompts, expected_best (0-10), standard_error (over prompts; None for one).
     """
     import numpy as np
 
