@@ -1,7 +1,7 @@
-"""Summarize the evaluation: one row a checkpoint and benchmark.
+"""Summarize the evaluation: one row per checkpoint and benchmark.
 
 Reads:
-    evaluation/{checkpoint}/{benchmark}.parquet: responses with `passed` (one value a check) and
+    evaluation/{checkpoint}/{benchmark}.parquet: responses with `passed` (one value per check) and
     `score` (float64 0-10 or null).
     seeds/eval.parquet: the prompts, to see that none is missing.
 Writes:
@@ -11,7 +11,8 @@ Writes:
     all_passed (share of those prompts with every check passed) with all_low, all_high;
     judge_score (mean, 0-10) with judge_low, judge_high; judge_unreadable (int, responses without);
     mean_tokens, mean_words, cut_off (share of responses cut off by the token limit);
-    vs_sft (check_rate minus that of sft-0, paired by prompt) with vs_sft_low, vs_sft_high.
+    vs_sft (check_rate minus its mean over the SFT checkpoints, paired by prompt; empty for these)
+    with vs_sft_low, vs_sft_high.
     An empty response passes nothing. low and high are 95% intervals: bootstrap over prompts, and
     Wilson's for all_passed.
 Params:
@@ -27,7 +28,7 @@ from alma.measures import check_share
 from alma.statistics import bootstrap_mean, mean, wilson
 from alma.words import words_of
 
-REFERENCE = "sft-0"
+REFERENCE = "sft-"  # what the names of the SFT checkpoints begin with
 
 
 def check_shares(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -36,14 +37,22 @@ def check_shares(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {prompt: share for prompt, share in sorted(shares.items()) if share is not None}
 
 
+def mean_shares(checkpoints: list[dict[str, float]]) -> dict[str, float]:
+    """Mean share of checks passed over several checkpoints, of the prompts that all of them answered."""
+    prompts = set.intersection(*map(set, checkpoints)) if checkpoints else set()
+    return {
+        prompt: sum(shares[prompt] for shares in checkpoints) / len(checkpoints) for prompt in sorted(prompts)
+    }
+
+
 def summary_row(
-    rows: list[dict[str, Any]], reference: list[dict[str, Any]], seed: int, resamples: int
+    rows: list[dict[str, Any]], reference: dict[str, float], seed: int, resamples: int
 ) -> dict[str, Any]:
     """The measures of one checkpoint on one benchmark.
 
     Args:
-        rows: its evaluation rows, one a prompt, in any order.
-        reference: the rows of sft-0 on the same benchmark; none leaves vs_sft empty.
+        rows: its evaluation rows, one per prompt, in any order.
+        reference: share of checks passed by prompt_id, to compare with; none leaves vs_sft empty.
         seed, resamples: of the bootstrap. The resampled prompts are the same for every checkpoint.
     """
     rows = sorted(rows, key=lambda row: (row["prompt_id"], row["sample"]))
@@ -55,8 +64,7 @@ def summary_row(
     check_low, check_high = bootstrap_mean(values, resamples, [seed, name, "checks"])
     all_low, all_high = wilson(full, len(values))
     judge_low, judge_high = bootstrap_mean(scores, resamples, [seed, name, "judge"])
-    theirs = check_shares(reference)
-    gaps = [share - theirs[prompt] for prompt, share in shares.items() if prompt in theirs]
+    gaps = [share - reference[prompt] for prompt, share in shares.items() if prompt in reference]
     gap_low, gap_high = bootstrap_mean(gaps, resamples, [seed, name, "checks"])
     return {
         "checkpoint": rows[0]["checkpoint"],
@@ -112,9 +120,11 @@ def main(
     ]
     fail_with(problems, "evaluation/: responses are missing. Delete these files and run again.")
     rows = []
+    sft = [checkpoint for checkpoint in checkpoints if checkpoint.startswith(REFERENCE)]
+    references = {name: mean_shares([check_shares(groups[one, name]) for one in sft]) for name in asked}
     for checkpoint in checkpoints:
         for name in sorted(asked):
-            reference = [] if checkpoint == REFERENCE else groups.get((REFERENCE, name), [])
+            reference = {} if checkpoint in sft else references[name]
             row = summary_row(groups[checkpoint, name], reference, seed, resamples)
             rows.append(row)
             print(f"{checkpoint}, {name}: check rate {row['check_rate']}, judge {row['judge_score']}")

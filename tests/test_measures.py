@@ -27,6 +27,7 @@ from alma.statistics import (
     spearman,
     wilson,
 )
+from alma.tables import write_table
 
 SCORES = st.lists(st.floats(0, 10), min_size=1, max_size=7)
 
@@ -230,11 +231,7 @@ def test_summary_by_hand():
         response("c", [], 4.0, text="one two three four"),
         response("d", [True], 6.0, text=""),
     ]
-    reference = [
-        response("a", [True, False], checkpoint="sft-0"),
-        response("b", [True, False], checkpoint="sft-0"),
-        response("d", [True], checkpoint="sft-0"),
-    ]
+    reference = {"a": 0.5, "b": 0.5, "d": 1.0}
     row = summarize_evaluation.summary_row(rows, reference, 0, 300)
     assert set(row) == set(CSV_TABLES["summary"].columns)
     assert (row["prompts"], row["checked_prompts"], row["judge_unreadable"]) == (4, 3, 1)
@@ -246,20 +243,51 @@ def test_summary_by_hand():
     assert row["cut_off"] == pytest.approx(0.25)
     assert row["vs_sft"] == pytest.approx((0.5 + 0 - 1) / 3)
     assert row["vs_sft_low"] <= row["vs_sft"] <= row["vs_sft_high"]
-    alone = summarize_evaluation.summary_row(rows, [], 0, 300)
+    alone = summarize_evaluation.summary_row(rows, {}, 0, 300)
     assert alone["vs_sft"] is None and alone["vs_sft_low"] is None
 
 
 def test_pairing_removes_what_prompts_share():
     """Equal gaps on every prompt leave no doubt about the difference, however prompts differ."""
     rows = [response(f"p{i}", [True] * (i % 2 + 1) + [False] * 2) for i in range(20)]
-    theirs = [response(f"p{i}", [False] * (i % 2 + 3), checkpoint="sft-0") for i in range(20)]
     shares = summarize_evaluation.check_shares(rows)
-    row = summarize_evaluation.summary_row(rows, theirs, 0, 300)
+    row = summarize_evaluation.summary_row(rows, dict.fromkeys(shares, 0.0), 0, 300)
     assert row["vs_sft"] == pytest.approx(fmean(shares.values()))
-    same = summarize_evaluation.summary_row(rows, rows, 0, 300)
+    same = summarize_evaluation.summary_row(rows, shares, 0, 300)
     assert (same["vs_sft"], same["vs_sft_low"], same["vs_sft_high"]) == (0, 0, 0)
     assert same["check_low"] < same["check_high"]
+
+
+def test_the_reference_is_the_mean_of_all_sft_checkpoints(tmp_path):
+    """By hand on two prompts; the SFT checkpoints themselves are compared with nothing."""
+    passed = {
+        "base": [[False, False], [True, False]],
+        "sft-0": [[True, True], [False, False]],
+        "sft-1": [[False, False], [True, False]],
+        "round-2": [[True, True], [True, True]],
+    }
+    asked = [
+        {"benchmark": "b", "prompt_id": p, "prompt": p, "category": None, "reference": None, "checks": "[]"}
+        for p in "ab"
+    ]
+    write_table(tmp_path / "eval.parquet", "eval", asked)
+    for name, verdicts in passed.items():
+        rows = [response(p, v, checkpoint=name) for p, v in zip("ab", verdicts, strict=True)]
+        write_table(tmp_path / f"{name}.parquet", "evaluation", rows)
+    summarize_evaluation.main(
+        [str(tmp_path / f"{name}.parquet") for name in passed],
+        tmp_path / "eval.parquet",
+        tmp_path / "summary.csv",
+        seed=0,
+        checkpoints=list(passed),
+        resamples=200,
+    )
+    rows = {row["checkpoint"]: row for row in read_csv_table(tmp_path / "summary.csv", "summary")}
+    # Means of the two SFT checkpoints by prompt: 0.5 and 0.25.
+    assert rows["round-2"]["vs_sft"] == pytest.approx((0.5 + 0.75) / 2)
+    assert rows["base"]["vs_sft"] == pytest.approx((-0.5 + 0.25) / 2)
+    assert rows["sft-0"]["vs_sft"] is None and rows["sft-1"]["vs_sft"] is None
+    assert (rows["round-2"]["vs_sft_low"], rows["round-2"]["vs_sft_high"]) == (0.5, 0.75)
 
 
 def write_summary(root, order=1, checkpoints=fake_run.CHECKPOINTS):

@@ -347,6 +347,7 @@ def test_end_tells_the_figures_and_what_to_do_next(run, tmp_path):
     text = printed("default", "end", tmp_path)
     row = read_csv_table(root / "evaluation/summary.csv", "summary")[-1]
     assert f"{float(row['check_rate']):.2f} [{float(row['check_low']):.2f}," in text
+    assert "round-3 minus the mean of sft-0 and sft-1, checks passed, paired by prompt: " in text
     order = [text.index(f"\n  {name} ") for name in fake_run.CHECKPOINTS]
     assert order == sorted(order)
     assert "Judge on held-out human scores: 0." in text

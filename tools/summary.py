@@ -63,7 +63,9 @@ def progress_lines(rows: list[Row]) -> list[str]:
         last = own[-1]
         if last["vs_sft"] is not None:
             gap = with_interval(last, "vs_sft", "vs_sft_low", "vs_sft_high")
-            found.append(f"  {last['checkpoint']} minus sft-0, checks passed, paired by prompt: {gap}")
+            sft = [row["checkpoint"] for row in own if row["checkpoint"].startswith("sft-")]
+            reference = sft[0] if len(sft) == 1 else f"the mean of {', '.join(sft[:-1])} and {sft[-1]}"
+            found.append(f"  {last['checkpoint']} minus {reference}, checks passed, paired by prompt: {gap}")
     return found
 
 

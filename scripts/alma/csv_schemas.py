@@ -38,7 +38,9 @@ _SUMMARY: dict[str, tuple[Any, str]] = {
     "mean_tokens": (float, "mean tokens per response"),
     "mean_words": (float, "mean words per response"),
     "cut_off": (float, "share of responses that the token limit ended"),
-    **_with_interval("vs_sft", "vs_sft", "check_rate minus that of sft-0, paired by prompt"),
+    **_with_interval(
+        "vs_sft", "vs_sft", "check_rate minus its mean over the SFT checkpoints, paired by prompt"
+    ),
 }
 # What a table that compares runs takes from the summary of each.
 _COMPARED = (
