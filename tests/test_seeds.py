@@ -226,9 +226,8 @@ def test_scores_are_mapped_linearly(seeds, scale):
 
 def test_a_number_in_a_csv_cell_is_one_in_ascii_digits(seeds):
     cells = {"7": 7, " 7 ": 7, "+7.0": 7, ".5": 0.5, "10.": 10, "1e0": 1, "0": 0, "-0": 0}
-    seeds.put(
-        "judge", [{"prompt": f"p{i}", "response": "r", "score": c} for i, c in enumerate(cells)], ".csv"
-    )
+    rows = [{"prompt": f"p{i}", "response": "r", "score": cell} for i, cell in enumerate(cells)]
+    seeds.put("judge", rows, ".csv")
     tables = seeds.rows()
     found = {row["prompt"]: row["score"] for row in tables["judge"] + tables["heldout"]}
     assert found == {f"p{i}": score for i, score in enumerate(cells.values())}
@@ -266,14 +265,13 @@ def test_a_csv_file_says_what_was_written(tmp_path_factory, drawn):
     rows = [dict(zip(("prompt", "response", "score"), row, strict=True)) for row in drawn]
     path = write(tmp_path_factory.mktemp("csv") / "labels.csv", rows)
     problems: list[str] = []
+    columns = ("prompt", "response")
     found = seed_formats.read_rows(path, read_seeds.JUDGE_COLUMNS, problems)
-    texts = [
-        tuple(seed_rows.take_text(row, key, problems) for key in ("prompt", "response")) for row in found
-    ]
+    texts = [tuple(seed_rows.take_text(row, key, problems) for key in columns) for row in found]
     scores = [seed_rows.take_score(row, [0, 10], problems) for row in found]
     assert not problems
     assert texts == [row[:2] for row in drawn]
-    assert scores == [row[2] for row in drawn]
+    assert scores == pytest.approx([row[2] for row in drawn], abs=1e-12)
 
 
 def test_a_byte_order_mark_crlf_and_blank_lines_are_no_faults(seeds):
