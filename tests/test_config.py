@@ -1,6 +1,7 @@
 """The config is checked in full, with the key's path, before anything runs."""
 
 import copy
+import re
 
 import config_docs
 import pytest
@@ -130,6 +131,29 @@ def test_variants_inherit_and_differ_only_where_they_say(shipped):
     assert runs["dpo"]["training"] == merge(runs["default"]["training"], {"objective": "dpo"})
     assert (runs["dpo-long"]["rounds"], runs["dpo-long"]["training"]["objective"]) == (5, "dpo")
     assert runs["default"]["training"]["objective"] == "best_of_n" and runs["dpo"]["run"] == "dpo"
+
+
+OLD = [
+    ("seeds", {"sft": "a"}, "labels"),
+    ("prompts.per_shard", 5, r"prompts\.raw_per_shard"),
+    ("prompts.examples", [3, 5], r"prompts\.shots"),
+    ("judge.examples", 3, r"judge\.shots"),
+    ("evaluation.examples", 3, r"evaluation\.shots"),
+    ("training.threads.seeds", 1, r"training\.threads\.sft and training\.threads\.judge"),
+]
+
+
+@pytest.mark.parametrize("place", ["config", "variant"])
+@pytest.mark.parametrize(("path", "value", "new"), OLD, ids=[key for key, _, _ in OLD])
+def test_an_old_key_is_answered_with_its_new_name(shipped, path, value, new, place):
+    old = value
+    for key in reversed(path.split(".")):
+        old = {key: old}
+    config = merge(shipped, old if place == "config" else {"runs": {"other": old}})
+    with pytest.raises(InputError, match=rf"{re.escape(path)}: an old name; the key is now {new}$") as caught:
+        check_config(config)
+        run_configs(config)
+    assert ("runs.other" in str(caught.value)) == (place == "variant")
 
 
 @pytest.mark.parametrize(

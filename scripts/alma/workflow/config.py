@@ -22,6 +22,14 @@ _TRAININGS = (
     ("training", "sft"),
     ("training", "dpo"),
 )
+_RENAMED = {
+    "seeds": "labels",
+    "prompts.per_shard": "prompts.raw_per_shard",
+    "prompts.examples": "prompts.shots",
+    "judge.examples": "judge.shots",
+    "evaluation.examples": "evaluation.shots",
+    "training.threads.seeds": "training.threads.sft and training.threads.judge",
+}
 
 
 def load_schema() -> dict[str, Any]:
@@ -106,7 +114,11 @@ def _describe(error: Any) -> list[str]:
         prefix = f"{path}." if path else ""
         unknown = sorted(set(map(str, error.instance)) - set(known))
         here = f"unknown key; known here: {', '.join(known)}"
-        return [f"{prefix}{shorten(key)[1:-1]}: {here}" for key in unknown]
+        return [
+            f"{prefix}{shorten(key)[1:-1]}: "
+            + (f"an old name; the key is now {_RENAMED[prefix + key]}" if prefix + key in _RENAMED else here)
+            for key in unknown
+        ]
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
         return [f"{path + '.' if path else ''}{key}: missing" for key in missing]
