@@ -8,7 +8,7 @@ VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: ## set up .venv, then the whole workflow on config.yaml
+run: ## set up .venv, then the whole workflow (on config.yaml unless ARGS has a --configfile)
 	@bash envs/setup.sh
 	$(VENV)/bin/snakemake --cores all $(ARGS)
 

@@ -18,7 +18,6 @@ import base_model
 import corpus
 import pytest
 import tiny_model
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -448,7 +447,8 @@ def test_scores_stay_on_the_scale(ends, shares):
     assert sound_or_refused("judge", "judge.jsonl", corpus.as_bytes(rows, "jsonl"), scale=scale)
 
 
-SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+SHIPPED = corpus.config()
+check_config(SHIPPED)  # every key, at its default
 
 
 def key_paths(node, path=()):

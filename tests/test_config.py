@@ -1,20 +1,55 @@
 """The config is checked in full, with the key's path, before anything runs."""
 
-import copy
+import json
 import re
+import subprocess
+import sys
 
 import config_docs
 import pytest
 import yaml
+from fast_run import FastRun
 
 from alma.errors import InputError
 from alma.workflow.config import ROOT, check_config, fill_defaults, load_schema, merge, run_configs
 
+DEMONSTRATION = ROOT / "config.yaml"
+# Beside it, each complete over the schema's defaults.
+READY = sorted((ROOT / "config").glob("*.yaml"))
+
+
+def loaded(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def leaves(values, path=()):
+    """{key path: value} of a config; an object whose keys are names (benchmarks, runs) is one value."""
+    found = {}
+    for key, value in values.items():
+        here = (*path, key)
+        if isinstance(value, dict) and here not in {("evaluation", "benchmarks"), ("runs",)}:
+            found |= leaves(value, here)
+        else:
+            found[".".join(here)] = value
+    return found
+
+
+def schema_defaults():
+    """{key path: default} of every key that has one."""
+    schema = load_schema()
+    values = {"base_model": {}, "labels": {}, "evaluation": {}}
+    fill_defaults(values["base_model"], schema["properties"]["base_model"]["oneOf"][1], schema)
+    fill_defaults(values, schema, schema)
+    return leaves(values)
+
 
 @pytest.fixture
 def shipped(monkeypatch):
+    """The demonstration's config with every key."""
     monkeypatch.chdir(ROOT)
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = loaded(DEMONSTRATION)
+    check_config(config)
+    return config
 
 
 def change(config, path, value):
@@ -25,17 +60,23 @@ def change(config, path, value):
     node[last] = value
 
 
-def test_the_shipped_config_is_valid_and_names_every_key(shipped):
-    given = copy.deepcopy(shipped)
-    check_config(shipped)
-    assert shipped == given, "config.yaml must name every key, so that a reader sees them all"
+def test_the_demonstration_says_only_what_it_changes():
+    defaults = schema_defaults()
+    restated = [
+        key for key, value in leaves(loaded(DEMONSTRATION)).items() if defaults.get(key, ...) == value
+    ]
+    assert not restated, "these are the defaults anyway"
 
 
 def test_a_config_needs_only_what_differs(shipped):
-    small = {"base_model": str(ROOT / "data"), "labels": shipped["labels"]}
+    small = {key: shipped[key] for key in ("labels", "evaluation")} | {"base_model": str(ROOT / "data")}
+    small["evaluation"] = {"benchmarks": shipped["evaluation"]["benchmarks"]}
+    small["training"] = {"dpo": {"batch_size": 32}}
     check_config(small)
-    assert small["rounds"] == 3 and small["training"]["sft"]["batch_size"] == 16
+    assert small["rounds"] == 5 and small["training"]["sft"]["learning_rate"] == 1e-5
     assert small["base_model"] == {"source": str(ROOT / "data"), "chat_template": None, "accept_terms": False}
+    dpo = small["training"]["dpo"]
+    assert (dpo["batch_size"], dpo["learning_rate"]) == (32, 5e-7), "DPO has a rate of its own"
 
 
 WRONG = [
@@ -113,11 +154,137 @@ def test_the_docs_page_is_in_sync_with_the_schema():
     assert config_docs.PAGE.read_text() == config_docs.page(), "run: python tools/config_docs.py"
 
 
-def test_defaults_of_the_schema_are_legal():
-    schema, values = load_schema(), {}
-    fill_defaults(values, schema, schema)
-    values |= {"base_model": "data", "labels": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"}}
+def test_the_defaults_fit_together(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    given = {key: loaded(DEMONSTRATION)[key] for key in ("labels", "evaluation")} | {"base_model": "data"}
+    given["evaluation"] = {"benchmarks": given["evaluation"]["benchmarks"]}
+    check_config(given)
+    length, prompt = given["engine"]["max_model_len"], given["prompts"]["max_tokens"]
+    assert (given["prompts"]["shots"][1] + 1) * prompt <= length
+    for answer in (given["sampling"]["max_tokens"], given["evaluation"]["max_tokens"]):
+        assert prompt + answer < length
+        for training in (given["judge"]["training"], given["training"]["sft"], given["training"]["dpo"]):
+            assert prompt + answer < training["max_length"]
+    used = (given["rounds"] - 1) * given["prompts_per_round"]
+    written = given["prompts"]["shards"] * given["prompts"]["raw_per_shard"]
+    assert used <= given["prompts"]["clusters"] <= written / 4
+    assert given["judge"]["distillation"]["pairs"] <= 2 * given["prompts_per_round"]
+    assert given["samples_per_block"] <= given["samples_per_prompt"]
+    assert given["prompts_per_shard"] <= given["prompts_per_round"]
+
+
+# Every place that tells a user which values a run has, with the config files that it names.
+
+
+def readme_example():
+    """The my.yaml that README shows, with its placeholder of a revision filled in."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(# my\.yaml\n.*?)```", text, re.DOTALL)
+    assert block, "README shows no my.yaml"
+    return block.group(1).replace("REVISION", "0" * 40, 1)
+
+
+@pytest.fixture(scope="module")
+def copy_of_the_workflow(tmp_path_factory):
+    """The workflow, which says how it read its config; a job-free way to ask Snakemake itself."""
+    run = FastRun.make(tmp_path_factory.mktemp("config") / "run")
+    with (run.folder / "Snakefile").open("a") as handle:
+        handle.write('\nwith open("effective.json", "w") as handle:\n    json.dump(config, handle)\n')
+    for name in ("pairs.jsonl", "scores.csv", "eval.jsonl"):
+        (run.folder / "my").mkdir(exist_ok=True)
+        (run.folder / "my" / name).touch()
+    return run
+
+
+def effective(run, *arguments, **environment):
+    """The config with which Snakemake runs, for these arguments."""
+    command = [sys.executable, "-m", "snakemake", "--list-rules", *arguments]
+    done = subprocess.run(
+        command, cwd=run.folder, env=run.environment(**environment), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((run.folder / "effective.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*(path.name for path in READY), "README"])
+def test_a_config_is_what_it_says_and_the_defaults(copy_of_the_workflow, name):
+    """Not a value of config.yaml comes in: neither by name nor by being laid under the file."""
+    run = copy_of_the_workflow
+    path = ROOT / "config" / name
+    if name == "README":
+        path = run.folder / "readme.yaml"
+        path.write_text(readme_example(), encoding="utf-8")
+    stated, defaults = leaves(loaded(path)), schema_defaults()
+    if isinstance(loaded(path)["base_model"], str):
+        stated["base_model.source"] = stated.pop("base_model")
+    found = leaves(effective(run, "--configfile", str(path)))
+    assert set(found) == set(stated) | set(defaults)
+    for key, value in found.items():
+        expected = stated[key] if key in stated else defaults[key]
+        assert value == expected, f"{key}: {value}, expected {expected}"
+
+
+@pytest.mark.slow
+def test_config_yaml_is_read_only_where_no_config_is_given(copy_of_the_workflow, tmp_path):
+    run = copy_of_the_workflow
+    (run.folder / "readme.yaml").write_text(readme_example(), encoding="utf-8")
+    demonstration = effective(run)
+    assert demonstration["rounds"] == 3 and demonstration["prompts"]["clusters"] == 40
+    assert effective(run, "--config", "rounds=4") == demonstration | {"rounds": 4}
+    mine = effective(run, "--configfile", "readme.yaml")
+    assert mine["run"] == "mine" and mine["prompts"]["clusters"] == schema_defaults()["prompts.clusters"]
+    assert effective(run, "--configfile", "readme.yaml", "--config", "rounds=4") == mine | {"rounds": 4}
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text("configfile: readme.yaml\n")
+    assert effective(run, "--profile", str(tmp_path / "profile")) == mine
+    assert effective(run, SNAKEMAKE_PROFILE=str(tmp_path / "profile")) == mine
+    (run.folder / "laid.yaml").write_text("run: laid\n")
+    laid = effective(run, "--configfile", "config.yaml", "laid.yaml")
+    assert laid == demonstration | {"run": "laid"}, "named, it is a config file as any other"
+
+
+@pytest.mark.slow
+def test_a_job_reads_the_config_of_the_run_that_starts_it(copy_of_the_workflow):
+    """Jobs are processes that read the config again; its spec tells what the job was given."""
+    run = copy_of_the_workflow
+    other = run.config | {"run": "other", "seed": 5, "judge": {"heldout_fraction": 0.1}}
+    (run.folder / "other.yaml").write_text(yaml.safe_dump(other))
+    cases = {
+        "default": ([], 0, 0.2),
+        "named": (["--config", "run=named", "seed=4"], 4, 0.2),
+        "other": (["--configfile", "other.yaml"], 5, 0.1),
+        "both": (["--configfile", "other.yaml", "--config", "run=both", "seed=6"], 6, 0.1),
+    }
+    for name, (arguments, seed, fraction) in cases.items():
+        target = f"results/{name}/seeds/sft.parquet"
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", target, *arguments]
+        done = subprocess.run(command, cwd=run.folder, env=run.environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        record = json.loads((run.folder / f"results/{name}/provenance/seeds/sft.parquet.json").read_text())
+        config = record["spec"]["config"]
+        assert (config["seed"], config["heldout_fraction"]) == (seed, fraction), name
+
+
+@pytest.mark.parametrize("name", ["ablations", "gemma3-270m"])
+def test_configs_in_the_demonstration_s_size_keep_it(shipped, name):
+    """They state its values themselves, so that they stand alone."""
+    values = loaded(ROOT / "config" / f"{name}.yaml")
     check_config(values)
+    ours, theirs = leaves(shipped), leaves(values)
+    differ = {key for key in ours if ours[key] != theirs[key]}
+    expected = {"ablations": {"run", "runs"}, "gemma3-270m": {"run", "engine.max_num_seqs"}}[name]
+    if name == "gemma3-270m":
+        expected |= {
+            key for key in ours if key.startswith("base_model.") and key != "base_model.accept_terms"
+        }
+        expected |= {key for key in ours if key.endswith("micro_batch_size")}
+    assert differ == expected
+
+
+def test_the_paper_s_rounds_come_after_the_sft():
+    paper = loaded(ROOT / "config" / "llama3-8b.yaml")
+    assert paper["rounds"] == 10 + 1
 
 
 def test_variants_inherit_and_differ_only_where_they_say(shipped):

@@ -311,7 +311,7 @@ def test_report_is_made_within_the_run(tmp_path):
     # A small number must reach the report's own call as a number.
     config = tmp_path / "my.yaml"
     config.write_text("training: {tie_tolerance: 0.00001}\nevaluation: {resamples: 200}\n")
-    command += ["--cores", "2", "--configfile", str(config)]
+    command += ["--cores", "2", "--configfile", str(REPOSITORY / "config.yaml"), str(config)]
     command += ["--allowed-rules", *RULES, "--", "results/default/report.html"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

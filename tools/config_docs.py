@@ -1,12 +1,14 @@
-"""Write docs/config.md, the table of every config key, from schemas/config.schema.yaml.
+"""Write docs/config.md, the table of every config key, from schemas/config.schema.yaml and config.yaml.
 
-Run: python tools/config_docs.py   (a test fails while the page and the schema differ)
+Run: python tools/config_docs.py   (a test fails while the page and its sources differ)
 """
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
@@ -15,16 +17,21 @@ from alma.workflow.config import ROOT, load_schema, resolve
 PAGE = ROOT / "docs" / "config.md"
 HEAD = """# Config keys
 
-Made from `schemas/config.schema.yaml` by `python tools/config_docs.py`; do not edit by hand.
+Made from `schemas/config.schema.yaml` and `config.yaml` by `python tools/config_docs.py`; do not edit by
+hand.
 
-A run reads `config.yaml`; `--configfile my.yaml` lays your file over it, key by key, and every key that
-neither holds takes its default. A wrong key or value is refused before any job starts.
+With `--configfile my.yaml` a run takes your file, and the default of every key that it does not hold. Of
+several files the later ones are laid over the earlier ones, key by key. Without a `--configfile` a run is the
+demonstration: it takes `config.yaml` and the defaults. The last column shows what the demonstration changes;
+where it is empty the default applies there too. A wrong key or value is refused before any job starts.
+
+The defaults are for a base model of some billion weights on a GPU of 80 GB and a few thousand human labels.
 
 A *source* is a local path, `hub:OWNER/NAME@REVISION` (the revision is a full commit hash; for a data set
 also `hub:OWNER/NAME@REVISION:SPLIT`), or `package:NAME` for a model that a package carries.
 
-| key | legal values | default | meaning |
-|---|---|---|---|
+| key | legal values | default | meaning | demonstration |
+|---|---|---|---|---|
 """
 
 
@@ -41,28 +48,47 @@ def legal_values(node: dict[str, Any]) -> str:
     return f"{words}, {' and '.join(limits)}" if limits else words
 
 
-def table_rows(node: dict[str, Any], schema: dict[str, Any], path: str = "") -> list[str]:
-    """One Markdown row a key, in the order of the schema, deeper keys after their parent."""
+def table_rows(
+    node: dict[str, Any],
+    schema: dict[str, Any],
+    demonstration: dict[str, Any],
+    path: str = "",
+    defaults: dict[str, Any] | None = None,
+) -> list[str]:
+    """One Markdown row per key, in the order of the schema, deeper keys after their parent.
+
+    Args:
+        node: schema of an object; schema: the whole schema, for its references.
+        demonstration: what config.yaml holds of this object.
+        path: keys above, with a dot at the end.
+        defaults: what the default of the object itself says of its keys; it goes before theirs.
+    """
     rows = []
     for key, child in node.get("properties", {}).items():
         child = resolve(child, schema)
-        here = f"{path}{key}"
+        if key in (defaults or {}):
+            child = child | {"default": (defaults or {})[key]}
+        here, ours = f"{path}{key}", demonstration.get(key)
         meaning = " ".join(str(child.get("description", "")).split())
         deeper = child if "properties" in child else None
         for option in child.get("oneOf", []):
             deeper = option if "properties" in option else deeper
         if deeper is None or "oneOf" in child:
             default = f"`{json.dumps(child['default'])}`" if "default" in child else "none: must be given"
-            rows.append(f"| `{here}` | {legal_values(child)} | {default} | {meaning} |")
+            shown = "" if deeper is not None or key not in demonstration else f"`{json.dumps(ours)}`"
+            rows.append(f"| `{here}` | {legal_values(child)} | {default} | {meaning} | {shown} |")
         if deeper is not None:
-            rows += table_rows(deeper, schema, f"{here}.")
+            rows += table_rows(
+                deeper, schema, ours if isinstance(ours, dict) else {}, f"{here}.", child.get("default")
+            )
     return rows
 
 
 def page() -> str:
     """The whole page as Markdown."""
     schema = load_schema()
-    return HEAD + "\n".join(table_rows(schema, schema)) + "\n"
+    demonstration = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    return HEAD + "\n".join(table_rows(schema, schema, demonstration)) + "\n"
 
 
 def main(path: Path = PAGE) -> None:

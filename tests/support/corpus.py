@@ -443,7 +443,11 @@ def file_cases() -> list[Case]:
 
 def config(**changes: Any) -> dict[str, Any]:
     """A small valid config with top-level keys replaced; relative paths are found in the repository."""
-    small = {"base_model": "data", "labels": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"}}
+    small = {
+        "base_model": "data",
+        "labels": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"},
+        "evaluation": {"benchmarks": {"everyday": "data/eval.jsonl"}},
+    }
     return small | changes
 
 
@@ -525,8 +529,17 @@ BAD_CONFIGS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         ("key 1, expected text",),
     ),
     ("a key that is null", {**config(), None: 1}, ("config: found the key None, expected text",)),
-    ("no seeds", {"base_model": "data"}, ("labels: missing",)),
-    ("no base model", {"labels": config()["labels"]}, ("base_model: missing",)),
+    (
+        "no seeds",
+        {k: v for k, v in config().items() if k != "labels"},
+        ("labels.sft: missing", "labels.judge: missing"),
+    ),
+    ("no base model", {k: v for k, v in config().items() if k != "base_model"}, ("base_model: missing",)),
+    (
+        "no benchmark",
+        {k: v for k, v in config().items() if k != "evaluation"},
+        ("evaluation.benchmarks: missing; expected: Evaluation prompts by name",),
+    ),
     ("an empty config", {}, ("base_model: missing",)),
     ("no judge seeds", config(labels={"sft": "data/sft.jsonl"}), ("labels.judge: missing",)),
     ("labels: null", config(labels=None), ("labels: found None, expected object",)),

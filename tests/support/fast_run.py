@@ -34,6 +34,7 @@ PARTS = (
 SMALL = {
     "run": "small",
     "base_model": {"source": "base.txt", "chat_template": "templates/chatml.jinja"},
+    "engine": {"threads": 1, "max_model_len": 768},
     "labels": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"},
     "prompts": {"shards": 1, "raw_per_shard": 60, "clusters": 8, "min_words": 3, "near_duplicate": 0.9},
     "rounds": 3,
@@ -41,9 +42,9 @@ SMALL = {
     "prompts_per_shard": 3,
     "samples_per_prompt": 4,
     "samples_per_block": 4,
-    "sampling": {"temperature": 1.0},
     "checkpoints": {"sft": 1, "sample": ["sft-0", "latest"]},
-    "judge": {"distillation": {"pairs": 4, "replay": 6}},
+    "judge": {"heldout_fraction": 0.2, "distillation": {"pairs": 4, "replay": 6}},
+    "training": {"threads": {"sft": 1, "judge": 1, "rounds": 1}},
     "evaluation": {"benchmarks": {"everyday": "data/eval.jsonl"}, "resamples": 100},
 }
 

@@ -48,12 +48,18 @@ def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def fill_defaults(values: dict[str, Any], node: dict[str, Any], schema: dict[str, Any]) -> None:
-    """Add the schema's default for every key that `values` lacks, at every depth, in place."""
+    """Add the schema's default for every key that `values` lacks, at every depth, in place.
+
+    Where the default of an object names keys (DPO's learning rate), they come before the defaults of the
+    keys themselves, also where `values` holds a part of the object.
+    """
     for key, child in node.get("properties", {}).items():
         child = resolve(child, schema)
         if key not in values and "default" in child:
             values[key] = copy.deepcopy(child["default"])
         if isinstance(values.get(key), dict):
+            if "properties" in child:
+                values[key] = merge(child.get("default", {}), values[key])
             fill_defaults(values[key], child, schema)
 
 
@@ -107,6 +113,20 @@ def _legal(error: Any) -> str:
     return words.get(kind, lambda: error.message)()
 
 
+def _missing(path: str) -> list[str]:
+    """A line for each key that must be given at or below a path that is not there, with its meaning."""
+    schema = load_schema()
+    node = schema
+    for key in path.split("."):
+        for option in (node, *node.get("oneOf", [])):
+            if key in option.get("properties", {}):
+                child = option["properties"][key]
+        node = resolve(child, schema)
+    if "required" in node:
+        return [line for key in node["required"] for line in _missing(f"{path}.{key}")]
+    return [f"{path}: missing; expected: {' '.join(node['description'].split())}"]
+
+
 def _describe(error: Any) -> list[str]:
     path = ".".join(map(str, error.absolute_path))
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
@@ -121,7 +141,7 @@ def _describe(error: Any) -> list[str]:
         ]
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
-        return [f"{path + '.' if path else ''}{key}: missing" for key in missing]
+        return [line for key in missing for line in _missing(f"{path}.{key}".lstrip("."))]
     if error.validator == "oneOf":
         deeper = [
             e for e in error.context or [] if e.absolute_path != error.absolute_path or e.validator != "type"
@@ -184,7 +204,7 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
     if config["prompts"]["clusters"] < config["prompts_per_round"]:
         found.append(
             f"prompts.clusters: found {config['prompts']['clusters']}, expected at least "
-            f"prompts_per_round ({config['prompts_per_round']}): a round takes one prompt a cluster"
+            f"prompts_per_round ({config['prompts_per_round']}): a round takes one prompt per cluster"
         )
     for keys in _TRAININGS:
         values = config
