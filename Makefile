@@ -24,12 +24,12 @@ test-fast: ## the tests without models, under two minutes (ENV=light: in an envi
 test-services: ## tests against real servers: there is none yet
 	@echo "test-services: nothing to run: this is for tests against real servers (Slurm, S3, Label Studio), and there is none yet"
 
-lint: ## ruff, snakefmt, snakemake --lint, mypy
+lint: ## ruff, snakefmt, snakemake --lint, mypy: what CI and pre-commit check
 	@bash envs/setup.sh test
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/snakefmt --check Snakefile rules
-	$(VENV)/bin/snakemake --lint
+	$(VENV)/bin/python .ci/lint_rules.py
 	$(VENV)/bin/mypy scripts tools
 
 bench: ## the benchmarks, one after the other

@@ -4,6 +4,9 @@ import re
 import subprocess
 import sys
 
+import pytest
+import yaml
+
 from alma.workflow.config import ROOT
 
 
@@ -48,7 +51,62 @@ def test_named_tests_and_files_exist():
     assert numbers == sorted(set(numbers)) and set(numbers) >= set(range(1, 23))
 
 
-def test_links_in_the_documents_lead_somewhere():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "data" / "README.md"]:
-        for target in re.findall(r"\]\(([^)#:\s]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+PAGES = [
+    page
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data" / "README.md"]
+    if page.name != "bad_input.md"  # shows input as it was given
+]
+
+
+def anchors(page):
+    """The anchors that a page's headings have on the usual hosts."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_in_the_documents_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^):\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        to = page.parent / name if name else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors(to), target
+
+
+def commands(page):
+    """The commands of a page: its code blocks' lines and the code in its text."""
+    text = page.read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.M | re.S)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return lines + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_documents_exist(page):
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.M))
+    found = commands(page)
+    named = {word for line in found for word in re.findall(r"(?:^|\w=\S+ )make ([a-z-]+)", line)}
+    assert named <= targets
+    folders = r"\.ci|config|data|docs|envs|rules|schemas|scripts|templates|tests|tools"
+    pattern = rf"(?<![\w/}}.])(?:{folders})/[\w./-]*\w"
+    files = {name for line in found for name in re.findall(pattern, line)}
+    assert not [name for name in files if not (ROOT / name).exists()]
+
+
+def test_the_readme_names_commands():
+    """The patterns above find something."""
+    found = commands(ROOT / "README.md")
+    assert any(line.startswith("make run") for line in found)
+    assert any(line.startswith("tools/trace ") for line in found)
+
+
+def test_pre_commit_runs_what_make_lint_runs():
+    printed = subprocess.run(
+        ["make", "-n", "lint"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    lint = [line for line in printed.splitlines() if line.startswith(".venv/")]
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert [hook["entry"] for hook in repository["hooks"]] == lint
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
