@@ -17,13 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from alma.checks import run_checks
-from alma.ids import content_id, hashed_int, request_seed
-
-
-def example_turns(seeds: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, str]]:
-    """`count` seed pairs as turns of a conversation, chosen by seeded hash, the same for every prompt."""
-    chosen = sorted(seeds, key=lambda row: hashed_int(seed, "evaluation", row["prompt_id"]))[:count]
-    return [turn for row in chosen for turn in [*row["prompt"], *row["completion"]]]
+from alma.fewshot import example_turns
+from alma.ids import content_id, request_seed
 
 
 def passed_checks(checks: str, response: str) -> list[bool]:

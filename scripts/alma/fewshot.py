@@ -1,10 +1,12 @@
-"""The few-shot layout in which a base model writes a new prompt, and how its text is read back.
+"""Seeds in the context of a base model: to write a new prompt, and to answer one without training.
 
-Paper section 2.2 (prompt synthesis): three to five seed prompts in context, then the model goes on.
+Paper section 2.2 (prompt synthesis): three to five seed prompts in context, then the model goes on; and
+the evaluation of the base model with seed pairs as earlier turns. The few-shot judge is in `alma.judging`.
 """
 
 import random
 import re
+from typing import Any
 
 from alma.ids import hashed_int, request_seed
 
@@ -60,3 +62,9 @@ def choose_examples(count: int, bounds: tuple[int, int], *key: int | str) -> lis
 def item_seed(seed: int, shard: int, index: int) -> int:
     """Sampling seed of one synthesis: item `index` of a shard of raw prompts."""
     return request_seed(seed, "prompts", "base", f"{shard}", index)
+
+
+def example_turns(seeds: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, str]]:
+    """`count` seed pairs as turns of a conversation, chosen by seeded hash, the same for every prompt."""
+    chosen = sorted(seeds, key=lambda row: hashed_int(seed, "evaluation", row["prompt_id"]))[:count]
+    return [turn for row in chosen for turn in [*row["prompt"], *row["completion"]]]
