@@ -22,10 +22,18 @@ from alma.clustering import check_dealing, k_means, ranks_in, read_embeddings, w
 from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, grams_of
 from alma.engine import Completion
 from alma.errors import InputError
-from alma.fewshot import STOP, choose_examples, first_example, has_marker, layout, usable_example
+from alma.fewshot import (
+    STOP,
+    choose_examples,
+    example_turns,
+    first_example,
+    has_marker,
+    layout,
+    usable_example,
+)
 from alma.ids import content_id, request_seed
 from alma.pooling import embed_texts, load_encoder, mean_pooled
-from alma.tables import assistant, read_table, user, write_table
+from alma.tables import assistant, read_columns, read_matching, read_table, user, write_columns, write_table
 
 # synthesis
 
@@ -369,6 +377,16 @@ def test_markers_inside_words_are_no_markers() -> None:
     assert has_marker("Assistant: hello") and has_marker("x </s> y")
 
 
+def test_seed_pairs_as_earlier_turns_are_the_same_whatever_the_order_of_the_seeds() -> None:
+    rows = sft_rows([f"prompt {i}" for i in range(9)])
+    turns = example_turns(rows, 3, seed=1)
+    assert [turn["role"] for turn in turns] == ["user", "assistant"] * 3
+    assert turns == example_turns(rows[::-1], 3, seed=1)
+    assert turns[:4] == example_turns(rows, 2, seed=1)
+    assert turns != example_turns(rows, 3, seed=2)
+    assert example_turns(rows, 0, seed=1) == []
+
+
 # embedding
 
 
@@ -463,6 +481,30 @@ def test_more_shards_than_prompts_leave_empty_shards(tiny_model, tmp_path) -> No
         embed_prompts.main(tiny_model, tmp_path / "u.parquet", out, device="cpu", shard=shard, shards=2)
     ids, vectors = read_embeddings([str(tmp_path / "0.parquet"), str(tmp_path / "1.parquet")])
     assert len(ids) == 1 and vectors.shape == (1, 32)
+
+
+def test_embeddings_of_two_widths_or_of_another_schema_are_refused(tmp_path) -> None:
+    paths = [str(tmp_path / f"{name}.parquet") for name in "ab"]
+    for path, width in zip(paths, (2, 4), strict=True):
+        write_embeddings(path, ["p", "q"], np.zeros((2, width), dtype=np.float32))
+    with pytest.raises(InputError, match=r"embeddings of \[2, 4\] numbers, expected one width"):
+        read_embeddings(paths)
+    write_table(paths[0], "prompt", [])
+    with pytest.raises(InputError, match="expected those of a embedding table"):
+        read_embeddings(paths)
+
+
+def test_matching_rows_are_read_in_their_order(tmp_path) -> None:
+    path = tmp_path / "prompts.parquet"
+    rows = [{k: v for k, v in raw(f"text {i}").items() if k != "finish_reason"} for i in range(9)]
+    write_table(path, "prompt", rows)
+    wanted = [rows[7]["prompt_id"], rows[2]["prompt_id"], "absent"]
+    assert read_matching(path, "prompt", "prompt_id", wanted) == [rows[2], rows[7]]
+    assert read_columns(path, "prompt", ["prompt"]).column_names == ["prompt"]
+    with pytest.raises(InputError, match="expected those of a sft table"):
+        read_matching(path, "sft", "prompt_id", wanted)
+    with pytest.raises(ValueError, match="expected that of a prompt table"):
+        write_columns(path, "prompt", read_columns(path, "prompt", ["prompt"]))
 
 
 def test_a_damaged_embeddings_file_is_named(tmp_path) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alma.errors import InputError
-from alma.files import atomic_path
 from alma.ids import hashed_int
-from alma.tables import SCHEMAS, read_table
+from alma.tables import SCHEMAS, read_columns, write_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,10 +20,9 @@ FIRST_ROUND = 2  # round 1 is the SFT on the seeds
 
 
 def write_embeddings(path: str | Path, ids: list[str], vectors: "np.ndarray") -> None:
-    """Write an `embedding` table from ids and a float32 array [ids, width], atomically."""
+    """Write an `embedding` table from ids and a float32 array [ids, width]."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     count, width = vectors.shape
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * width, type=pa.int32())
@@ -33,8 +31,7 @@ def write_embeddings(path: str | Path, ids: list[str], vectors: "np.ndarray") ->
         [pa.array(ids, type=pa.string()), pa.ListArray.from_arrays(offsets, values)],
         schema=SCHEMAS["embedding"],
     )
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    write_columns(path, "embedding", table)
 
 
 def read_embeddings(paths: list[str]) -> tuple[list[str], "np.ndarray"]:
@@ -44,30 +41,26 @@ def read_embeddings(paths: list[str]) -> tuple[list[str], "np.ndarray"]:
         InputError: a table is damaged, or its rows are not of one width.
     """
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
 
     ids: list[str] = []
     parts = []
+    widths: set[int] = set()
     for path in paths:
-        try:
-            table = pq.read_table(path, schema=SCHEMAS["embedding"])
-        except (OSError, pa.ArrowException):
-            read_table(path, "embedding")  # raises the error with its advice
-            raise
+        table = read_columns(path, "embedding")
         if len(table):
             ids += table["prompt_id"].to_pylist()
-            values = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            parts.append(values.reshape(len(table), -1))
-    if len({part.shape[1] for part in parts}) > 1:
-        widths = sorted({part.shape[1] for part in parts})
+            vectors = table["embedding"].combine_chunks()
+            widths |= set(pc.list_value_length(vectors).unique().to_pylist())
+            parts.append(vectors.flatten().to_numpy(zero_copy_only=False))
+    if len(widths) > 1:
         raise InputError(
-            f"{', '.join(paths)}: embeddings of {widths} numbers, expected one width. Delete them."
+            f"{', '.join(paths)}: embeddings of {sorted(widths)} numbers, expected one width. Delete them."
         )
     if not parts:
         return [], np.empty((0, 0), dtype=np.float32)
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    return [ids[i] for i in order], np.concatenate(parts)[order]
+    return [ids[i] for i in order], np.concatenate(parts).reshape(len(ids), -1)[order]
 
 
 def k_means(
