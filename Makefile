@@ -3,7 +3,7 @@
 # otherwise, and in which folder the environment of a choice lies).
 VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$(filter light,$(ENV)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-services lint bench lock clean-env
+.PHONY: help run test test-fast test-services lint bench replay lock clean-env
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,10 @@ lint: ## ruff, snakefmt, snakemake --lint, mypy: what CI and pre-commit check
 bench: ## the benchmarks, one after the other
 	@bash envs/setup.sh test
 	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; $(VENV)/bin/python "$$script" $(ARGS); done
+
+replay: ## JOB=results/...: the script of one job alone, outside Snakemake (ARGS=--pdb: under a debugger)
+	@test -n "$(JOB)" || { echo 'error: say which job: make replay JOB=results/...'; exit 1; }
+	$(VENV)/bin/python tools/replay $(JOB) $(ARGS)
 
 lock: ## resolve pyproject.toml into envs/*.txt (needs uv; ARGS=--upgrade takes newer versions)
 	bash envs/lock.sh $(ARGS)

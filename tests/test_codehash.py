@@ -154,6 +154,7 @@ def test_what_cannot_be_followed_is_refused_with_file_and_line(tmp_path, line, m
     assert str(refused.value).startswith(place + message)
 
 
+@pytest.mark.slow
 def test_a_refused_import_ends_snakemake_with_one_message(tmp_path):
     run = fast_run.FastRun.make(tmp_path)
     with (tmp_path / "scripts/alma/selection.py").open("a") as handle:

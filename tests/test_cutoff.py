@@ -72,6 +72,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_jobs_behind_the_same_bytes_are_dropped(finished):
     ran, printed = run(finished, 1)
     assert ran == ["first"]
@@ -80,6 +81,7 @@ def test_jobs_behind_the_same_bytes_are_dropped(finished):
     assert "early cut-off" not in printed
 
 
+@pytest.mark.slow
 def test_hooks_may_be_switched_off(finished):
     assert run(finished, 2, "--no-hooks")[0] == ["first"]
 
@@ -157,6 +159,7 @@ cutoff.probe = probe_and_check
 """
 
 
+@pytest.mark.slow
 def test_each_renamed_attribute_is_found_before_the_first_job_and_named(finished):
     tables = json.dumps({label: list(table) for label, table in TABLES.items()})
     ran, _ = run(finished, 3, patch=RENAMED.replace("TABLES", tables))
@@ -170,6 +173,7 @@ def test_each_renamed_attribute_is_found_before_the_first_job_and_named(finished
         assert messages[0] != "on"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patch", "message"),
     [

@@ -1,0 +1,150 @@
+"""tools/replay, on the first stages of a run with a stand-in for the model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import fast_run
+import pytest
+
+pytestmark = pytest.mark.slow  # each test starts Snakemake a few times
+ROOT = Path(__file__).parents[1]
+UNIQUE = "results/small/prompts/unique.parquet"
+DEALT = "results/small/rounds/2/prompts/0.parquet"
+SCRATCH = "results/small/.replay/unique_prompts/prompts/unique.parquet"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = fast_run.FastRun.make(tmp_path_factory.mktemp("commands") / "run")
+    run.finish(DEALT)
+    return run
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return finished.copy(tmp_path / "run")
+
+
+def tool(run, name, *arguments, given="", configfile="my.yaml"):
+    """Run a command of the copy: (exit status, standard output, standard error)."""
+    command = [sys.executable, str(run.folder / "tools" / name), *arguments]
+    command += ["--configfile", configfile] if configfile else []
+    done = subprocess.run(command, cwd=run.folder, input=given, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr or name == "replay", done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def edit(run, script, old, new):
+    path = run.folder / "scripts" / script
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def state(run):
+    """Bytes and time stamps of everything in results/ but the scratch folder."""
+    files = [path for path in (run.folder / "results").rglob("*") if path.is_file()]
+    kept = [path for path in files if ".replay" not in path.parts]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}
+
+
+# replay
+
+
+def test_a_replay_gives_the_same_bytes_elsewhere(run):
+    before = state(run)
+    status, printed, _ = tool(run, "replay", UNIQUE)
+    assert status == 0
+    assert f"  {SCRATCH}: the same bytes as the finished one" in printed
+    assert "near_duplicate: removed" in printed, "what the script prints goes to the terminal"
+    assert "note:" not in printed
+    assert (run.folder / SCRATCH).read_bytes() == (run.folder / UNIQUE).read_bytes()
+    assert state(run) == before
+
+
+def test_a_replay_after_an_edit_says_so_and_leaves_the_finished_file(run):
+    edit(run, "unique_prompts.py", "if not rows:", "rows = rows[1:]\n    if not rows:")
+    before = state(run)
+    status, printed, _ = tool(run, "replay", "results/small/logs/unique_prompts.log")
+    assert status == 0
+    assert "note: code changed since the finished one was made" in printed
+    assert f"  {SCRATCH}: other bytes than the finished one" in printed
+    assert state(run) == before
+
+
+def test_a_replay_of_a_failing_job_shows_where_it_fails(run):
+    edit(run, "unique_prompts.py", "counts = []", "counts = []\n    needle = 17 * 3\n    {}['x']")
+    status, printed, errors = tool(run, "replay", UNIQUE)
+    assert status == 1
+    assert "KeyError: 'x'" in errors
+    assert f"  {SCRATCH}: not made" in printed
+    status, printed, _ = tool(
+        run, "replay", UNIQUE, "--pdb", given="p 'at the top', __name__\nc\np needle\nq\n"
+    )
+    assert status == 1
+    assert "('at the top', '__main__')" in printed
+    assert "(Pdb) 51\n" in printed
+
+
+def test_an_input_error_in_a_replay_is_a_message_and_under_the_debugger_a_place(run):
+    edit(run, "unique_prompts.py", "counts = []", "needle = 17 * 3\n    raise InputError('bad row 3')")
+    status, printed, errors = tool(run, "replay", UNIQUE)
+    assert status == 1
+    assert "error: bad row 3" in printed
+    assert "Traceback" not in errors + printed
+    status, printed, errors = tool(run, "replay", UNIQUE, "--pdb", given="c\np needle\nq\n")
+    assert status == 1
+    assert "(Pdb) 51\n" in printed
+
+
+def test_a_job_that_has_not_run_can_be_replayed_into_a_folder(run, tmp_path):
+    (run.folder / UNIQUE).unlink()
+    into = tmp_path / "into"
+    status, printed, _ = tool(run, "replay", UNIQUE, "--into", str(into))
+    assert status == 0
+    assert f"  {into}/prompts/unique.parquet: made; there is no finished one" in printed
+    status, _, errors = tool(run, "replay", UNIQUE, "--into", str(into))
+    assert status == 1
+    assert "found files there, expected a new or empty folder" in errors
+
+
+@pytest.mark.parametrize(
+    ("path", "configfile", "message"),
+    [
+        (UNIQUE, None, "no job of this config makes it (add the --configfile of its run)"),
+        (UNIQUE, "gone.yaml", "--configfile: no such file"),
+        ("results/small/prompts/unique.csv", "my.yaml", "no job of this config makes it"),
+        ("results/small/prompts", "my.yaml", "jobs make files in it; name one file, such as"),
+        (
+            "results/small/rounds/3/selected/0.parquet",
+            "my.yaml",
+            "inputs of select_responses (round=3, shard=0) are",
+        ),
+        ("data/sft.jsonl", "my.yaml", "not part of a run"),
+    ],
+)
+def test_what_cannot_be_replayed_is_one_message(finished, path, configfile, message):
+    status, _, errors = tool(finished, "replay", path, configfile=configfile)
+    assert status == 1
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_a_refused_config_is_the_message_of_the_run(run):
+    (run.folder / "bad.yaml").write_text("run: small\nroundz: 3\n")
+    for name in ("replay",):
+        status, _, errors = tool(run, name, UNIQUE, configfile="bad.yaml")
+        assert status == 1
+        assert "roundz" in errors
+        assert "Traceback" not in errors
+
+
+def test_make_hands_the_job_and_the_options_on():
+    command = ["make", "-n", "replay", "JOB=results/a/b.parquet", "ARGS=--pdb"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ".venv/bin/python tools/replay results/a/b.parquet --pdb\n" in done.stdout
+    done = subprocess.run(["make", "replay"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "say which job" in done.stdout
