@@ -1,5 +1,8 @@
-"""tools/replay, on the first stages of a run with a stand-in for the model."""
+"""tools/replay and tools/accept, on the first stages of a run with a stand-in for the model."""
 
+import fcntl
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 UNIQUE = "results/small/prompts/unique.parquet"
 DEALT = "results/small/rounds/2/prompts/0.parquet"
 SCRATCH = "results/small/.replay/unique_prompts/prompts/unique.parquet"
+NOTHING = "Nothing to be done"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,12 @@ def state(run):
     files = [path for path in (run.folder / "results").rglob("*") if path.is_file()]
     kept = [path for path in files if ".replay" not in path.parts]
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}
+
+
+def record(run, path=UNIQUE):
+    place = Path(path)
+    inside = place.relative_to("results/small")
+    return json.loads((run.folder / "results/small/provenance" / f"{inside}.json").read_text())
 
 
 # replay
@@ -134,7 +144,7 @@ def test_what_cannot_be_replayed_is_one_message(finished, path, configfile, mess
 
 def test_a_refused_config_is_the_message_of_the_run(run):
     (run.folder / "bad.yaml").write_text("run: small\nroundz: 3\n")
-    for name in ("replay",):
+    for name in ("replay", "accept"):
         status, _, errors = tool(run, name, UNIQUE, configfile="bad.yaml")
         assert status == 1
         assert "roundz" in errors
@@ -148,3 +158,122 @@ def test_make_hands_the_job_and_the_options_on():
     done = subprocess.run(["make", "replay"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "say which job" in done.stdout
+
+
+# accept
+
+
+def test_a_harmless_edit_is_accepted_recorded_and_a_real_one_runs(run):
+    edit(run, "unique_prompts.py", "total = len(rows)", "total = len(list(rows))")
+    assert "unique_prompts" in run.finish("-n", DEALT)
+    before = state(run)
+    status, shown, errors = tool(run, "accept", "results/small")
+    assert status == 1
+    assert 'say why with --reason "..."' in errors
+    assert UNIQUE in shown
+    assert "code: " in shown
+    assert state(run) == before
+
+    old = record(run)["spec"]["code"]
+    options = ["--reason", "a copy of a list", "--who", "R. Reader"]
+    status, printed, _ = tool(run, "accept", "results/small", *options)
+    assert (status, "1 jobs accepted by R. Reader" in printed) == (0, True)
+    assert NOTHING in run.finish("-n", DEALT)
+    entry = record(run)["accepted"][0]
+    assert entry["reason"] == "a copy of a list"
+    assert entry["changes"]["code"]["old"] == record(run)["spec"]["code"] == old
+    new = entry["changes"]["code"]["new"]
+    assert {path for path, facts in state(run).items() if before[path] != facts} == {
+        str(run.folder / "results/small/provenance/prompts/unique.parquet.json"),
+        str(run.folder / "results/small/provenance/tables/prompt_filters.csv.json"),
+    }
+    for options in (["--check", "results/small"], [UNIQUE]):
+        status, printed, _ = tool(run, "trace", *options, configfile=None)
+        assert status == 0
+        assert f"accepted code {old[:8]} -> {new[:8]} | R. Reader | " in printed
+        assert "a copy of a list" in printed
+
+    edit(run, "unique_prompts.py", "total = len(list(rows))", "total = len(rows) + 0")
+    assert run.update(DEALT)[1] == {"small/unique_prompts"}
+    assert "accepted" not in record(run)
+    assert tool(run, "accept", "results/small")[:2] == (
+        0,
+        "results/small: every finished job is as the workflow is today; there is nothing to accept\n",
+    )
+
+
+def test_a_change_of_the_config_has_to_be_named(run):
+    run.config = fast_run.merged(run.config, {"prompts": {"near_duplicate": 0.95}})
+    assert "unique_prompts" in run.finish("-n", DEALT)
+    before = state(run)
+    status, shown, errors = tool(run, "accept", UNIQUE, "--reason", "no such pair")
+    assert status == 1
+    assert "config.near_duplicate: 0.9 -> 0.95" in shown
+    assert "more than the code changed: config.near_duplicate" in errors
+    assert "add: --also config.near_duplicate" in errors
+    assert state(run) == before
+    options = ["--also", "config.near_duplicate", "--reason", "no such pair"]
+    assert tool(run, "accept", UNIQUE, *options)[0] == 0
+    assert NOTHING in run.finish("-n", DEALT)
+    assert record(run)["accepted"][0]["changes"] == {"config.near_duplicate": {"old": 0.9, "new": 0.95}}
+
+
+def test_a_change_of_the_inputs_has_to_be_named(run):
+    data = run.folder / "data/sft.jsonl"
+    data.write_text(data.read_text() + "\n")
+    assert "read_seeds" in run.finish("-n", DEALT)
+    status, shown, errors = tool(run, "accept", "results/small/seeds", "--reason", "an empty line")
+    assert status == 1
+    assert "inputs: data/sft.jsonl was edited since" in shown
+    assert "--also inputs" in errors
+    options = ["--also", "inputs", "--reason", "an empty line"]
+    assert tool(run, "accept", "results/small/seeds", *options)[0] == 0
+    assert NOTHING in run.finish("-n", DEALT)
+    data.write_text(data.read_text() + "\n")
+    assert "read_seeds" in run.finish("-n", DEALT)
+
+
+def test_a_damaged_file_and_one_without_a_record_are_not_accepted(run):
+    edit(run, "unique_prompts.py", "total = len(rows)", "total = len(list(rows))")
+    path = run.folder / UNIQUE
+    path.write_bytes(path.read_bytes()[:-9])
+    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    assert status == 1
+    assert "it is cut short since it was made" in errors
+    (run.folder / "results/small/provenance/prompts/unique.parquet.json").unlink()
+    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    assert status == 1
+    assert "it has no record of provenance" in errors
+
+
+def test_nothing_is_accepted_beside_a_run(run):
+    edit(run, "unique_prompts.py", "total = len(rows)", "total = len(list(rows))")
+    before = state(run)
+    lock = os.open(run.folder / ".snakemake/alma.lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    assert (status, "a run is going on here" in errors) == (1, True)
+    os.ftruncate(lock, 0)
+    os.write(lock, b"another-machine")
+    os.close(lock)
+    locks = run.folder / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text(f"{UNIQUE}\n")
+    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    assert (status, "Snakemake's lock is held" in errors) == (1, True)
+    assert state(run) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        ("results/other", [], "no job of this config makes it"),
+        ("data/sft.jsonl", [], "not part of a run"),
+        ("results/small", ["--reason", " "], "--reason: found nothing"),
+    ],
+)
+def test_what_cannot_be_accepted_is_one_message(finished, path, options, message):
+    status, _, errors = tool(finished, "accept", path, *options)
+    assert status == 1
+    assert errors.startswith("error: ")
+    assert message in errors

@@ -11,6 +11,7 @@ from typing import Any
 
 from alma.errors import InputError
 from alma.trace.lineage import lineage, locate
+from alma.trace.provenance import accepted_text
 from alma.trace.row_origin import trace_row
 from alma.trace.run_check import check_run
 
@@ -80,6 +81,7 @@ def lineage_text(found: dict[str, Facts]) -> str:
         params = ", ".join(flat_params(facts.get("params", {})))
         wide = max(WIDTH - len(below), 60)
         lines.extend(f"{below}{line}" for line in textwrap.wrap(printable(params), wide))
+        lines.extend(f"{below}{printable(accepted_text(entry))}" for entry in facts.get("accepted", []))
         lines.extend(f"{below}! {note}" for note in facts["notes"])
         for i, parent in enumerate(parents, start=1):
             last = i == len(parents)
@@ -167,6 +169,7 @@ def row_text(facts: Facts, full: bool = False) -> str:
     lines += ["", "records:"]
     for record in facts["records"]:
         lines += [f"  {record['path']}", f"    {origin(record)}"]
+        lines += [f"    {printable(accepted_text(entry))}" for entry in record.get("accepted", [])]
         lines += [f"    ! {note}" for note in record["notes"]]
     return "\n".join(lines)
 
@@ -183,6 +186,8 @@ def check_text(facts: Facts) -> str:
         shown = ", ".join(facts["unrecorded"][:5])
         more = " and more" * (len(facts["unrecorded"]) > 5)
         lines.append(f"no record, so not checked: {len(facts['unrecorded'])} files ({shown}{more})")
+    for artifact in facts["accepted"]:
+        lines += [f"{artifact['path']}: {printable(accepted_text(entry))}" for entry in artifact["entries"]]
     bad = len(facts["damaged"])
     lines.append(f"{facts['checked']} files checked, {bad or 'none'} damaged or missing")
     return "\n".join(lines)

@@ -93,7 +93,7 @@ def content_of(record: Facts, path: str) -> str:
 # lineage of an artifact
 
 
-def _input_notes(home: Path, inputs: dict[str, str]) -> list[str]:
+def changed_inputs(home: Path, inputs: dict[str, str]) -> list[str]:
     """Inputs that are no longer what the artifact was made from."""
     notes: dict[str, str] = {}
     for path, used in inputs.items():
@@ -136,11 +136,12 @@ def describe(home: Path, path: str) -> Facts:
         "outputs": {name: known["sha256"] for name, known in record["outputs"].items()},
         "commit": record["commit"],
         "time": record["time"],
+        "accepted": record.get("accepted", []),
         "packages": record["packages"],
         "python": record.get("python"),
         "inputs": record["inputs"],
         "from": parents,
-        "notes": _input_notes(home, record["inputs"]),
+        "notes": changed_inputs(home, record["inputs"]),
     }
 
 

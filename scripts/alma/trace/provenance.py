@@ -173,6 +173,15 @@ def fault_of(
     )
 
 
+def accepted_text(entry: dict[str, Any]) -> str:
+    """One line of what `tools/accept` wrote into a record: what changed, who accepted it, and why."""
+    words = []
+    for key, change in entry["changes"].items():
+        codes = key == "code" and all(isinstance(change[side], str) for side in ("old", "new"))
+        words.append(f"code {change['old'][:8]} -> {change['new'][:8]}" if codes else key)
+    return f"accepted {', '.join(words)} | {entry['who']} | {entry['time']} | {entry['reason']}"
+
+
 def made_by(record: dict[str, Any]) -> str:
     """Rule and wildcards of a record: "rule select_responses (round=2, run=default, shard=0)"."""
     names = ", ".join(f"{key}={value}" for key, value in sorted(record.get("wildcards", {}).items()))

@@ -38,8 +38,8 @@ def check_run(home: Path, path: str) -> Facts:
         home: the folder that holds results/. path: a run, a folder or an artifact of it, from there.
 
     Returns:
-        checked (number of files), damaged (path, fault, rule, wildcards, command), and unrecorded
-        (files in the run that no record covers).
+        checked (number of files), damaged (path, fault, rule, wildcards, command), accepted (path, entries
+        of `tools/accept`), and unrecorded (files in the run that no record covers).
 
     Raises:
         InputError: nothing there has a record.
@@ -48,6 +48,7 @@ def check_run(home: Path, path: str) -> Facts:
     damaged: list[Facts] = []
     checked: set[str] = set()
     linked: set[str] = set()
+    accepted: list[Facts] = []
 
     def check(record: Facts, folder: str, names: Iterable[str]) -> None:
         for name in names:
@@ -83,6 +84,8 @@ def check_run(home: Path, path: str) -> Facts:
             continue
         if record:
             check(record, folder, record["outputs"])
+            if record.get("accepted"):
+                accepted.append({"path": artifact, "entries": record["accepted"]})
     if not checked and not damaged:
         raise InputError(f"{path}: nothing there has a record")
     own = set(checked)
@@ -97,7 +100,12 @@ def check_run(home: Path, path: str) -> Facts:
             continue
         if record and Path(file).name in record["outputs"]:
             check(record, str(Path(file).parent), [Path(file).name])
-    return {"checked": len(checked), "damaged": damaged, "unrecorded": _unrecorded(home, run, wanted, own)}
+    return {
+        "checked": len(checked),
+        "damaged": damaged,
+        "accepted": accepted,
+        "unrecorded": _unrecorded(home, run, wanted, own),
+    }
 
 
 def _unrecorded(home: Path, run: Path, wanted: str, own: set[str]) -> list[str]:

@@ -43,3 +43,20 @@ def hold(folder: Path = _FOLDER) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     _held.append(descriptor)
     return removed
+
+
+def another_run_is_alive(folder: Path = _FOLDER) -> bool:
+    """Whether another process holds the lock of this working directory now."""
+    try:
+        descriptor = os.open(folder / "alma.lock", os.O_RDWR)
+    except OSError:
+        return False  # no run has begun here
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # no such locks on this file system: Snakemake's own decide
+    finally:
+        os.close(descriptor)
+    return False
