@@ -2,20 +2,16 @@
 
 
 def distillation_prompts(run):
-    """How many of round 2's first prompts give the pairs for self-distillation: about two pairs each.
+    """Prompts whose responses the judge is trained on itself: each gives one per SFT checkpoint.
 
-    It does not depend on shards or on prompts_per_round, so neither changes the judge.
+    A quarter more than `pairs` need, since responses that the token limit cuts off are left out. Neither
+    shards nor prompts_per_round come in, so neither changes the judge.
     """
-    return ceil_div(cfg(run, "judge", "distillation", "pairs"), 2)
+    return ceil_div(5 * cfg(run, "judge", "distillation", "pairs"), 4 * len(sft_checkpoints(run)))
 
 
-def distillation_files(run, kind):
-    """The shards of round 2 that hold those prompts, and block 0 of their samples."""
-    wanted = list(shards(run))[: ceil_div(distillation_prompts(run), cfg(run, "prompts_per_shard"))]
-    if kind == "prompts":
-        return [f"results/{run}/rounds/2/prompts/{s}.parquet" for s in wanted]
-    names = sampled_checkpoints(run, 2)
-    return [f"results/{run}/rounds/2/samples/{name}/{s}-0.parquet" for s in wanted for name in names]
+def distillation_samples(w):
+    return [f"results/{w.run}/judge/samples/{name}.parquet" for name in sft_checkpoints(w.run)]
 
 
 rule train_judge_seed:
@@ -51,11 +47,44 @@ rule train_judge_seed:
         "../scripts/train_judge_seed.py"
 
 
+rule sample_distillation:
+    input:
+        model=model("{checkpoint}"),
+        prompts=from_run("results/{run}/prompts/unique.parquet"),
+        clusters=from_run("results/{run}/prompts/clusters.parquet"),
+    output:
+        responses="results/{run}/judge/samples/{checkpoint}.parquet",
+    log:
+        "results/{run}/logs/sample_distillation/{checkpoint}.log",
+    benchmark:
+        "results/{run}/benchmarks/sample_distillation/{checkpoint}.tsv"
+    conda:
+        CONDA
+    threads: as_in_spec
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=needs_gpu,
+    params:
+        spec=spec(
+            "sample_distillation",
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            engine=engine,
+            checkpoint=lambda w: w.checkpoint,
+            prompts_used=lambda w: distillation_prompts(w.run),
+            **{name: from_config("sampling", name) for name in ("temperature", "top_p", "max_tokens")},
+        ),
+    message:
+        "Sampling {wildcards.checkpoint} for the judge's training on itself (self-distillation)"
+    script:
+        "../scripts/sample_distillation.py"
+
+
 rule score_distillation:
     input:
         model=model("judge-seed"),
-        prompts=from_run(lambda w: distillation_files(w.run, "prompts")),
-        responses=from_run(lambda w: distillation_files(w.run, "samples")),
+        responses=from_run(distillation_samples),
     output:
         pairs="results/{run}/judge/distillation.parquet",
     log:
@@ -75,7 +104,6 @@ rule score_distillation:
             threads=from_config("engine", "threads"),
             seed=from_config("seed"),
             engine=engine,
-            prompts_used=lambda w: distillation_prompts(w.run),
             pairs=from_config("judge", "distillation", "pairs"),
             min_mass=from_config("judge", "min_mass"),
             max_unreadable=from_config("judge", "max_unreadable"),

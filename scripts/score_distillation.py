@@ -2,13 +2,12 @@
 
 Reads:
     models/judge-seed/: the judge after the human scores.
-    rounds/2/prompts/{shard}.parquet: prompt_id, prompt, in the round's order.
-    rounds/2/samples/{checkpoint}/{shard}-0.parquet: responses.
+    judge/samples/{checkpoint}.parquet: prompt_id, prompt, response_id, response, of each SFT checkpoint.
 Writes:
-    judge/distillation.parquet: prompt_id, response_id, prompt, response, score (float64 0-10).
+    judge/distillation.parquet: prompt_id, response_id, prompt, response, score (float64 0-10), p (eleven
+    float64, the judge's distribution over the ratings).
 Params:
-    seed, engine, prompts_used (how many of the round's first prompts), pairs (how many pairs to take
-    from their responses), min_mass, max_unreadable.
+    seed, engine, pairs (how many of the responses to take), min_mass, max_unreadable.
 """
 
 from pathlib import Path
@@ -32,13 +31,11 @@ def choose_pairs(responses: list[dict[str, Any]], pairs: int, seed: int) -> list
 
 def main(
     model: str | Path,
-    prompts: list[str],
     responses: list[str],
     pairs_out: str | Path,
     *,
     seed: int,
     engine: dict[str, Any],
-    prompts_used: int,
     pairs: int,
     min_mass: float,
     max_unreadable: float,
@@ -48,27 +45,19 @@ def main(
     from alma.judging import score_pairs
     from alma.tables import read_tables, write_table
 
-    first = read_tables(prompts, "round_prompt")[:prompts_used]
-    texts = {row["prompt_id"]: row["prompt"] for row in first}
-    rows = [row for row in read_tables(responses, "response") if row["prompt_id"] in texts]
-    chosen = choose_pairs(rows, pairs, seed)
+    chosen = choose_pairs(read_tables(responses, "distillation_response"), pairs, seed)
     print(f"self-distillation: {len(chosen)} pairs of {pairs} asked for")
     results: list[dict[str, Any]] = []
     if chosen:
         results = score_pairs(
             open_engine(model, engine),
-            [(texts[row["prompt_id"]], row["response"]) for row in chosen],
+            [(row["prompt"], row["response"]) for row in chosen],
             min_mass=min_mass,
             max_unreadable=max_unreadable,
         )
     scored = [
-        {
-            "prompt_id": row["prompt_id"],
-            "response_id": row["response_id"],
-            "prompt": texts[row["prompt_id"]],
-            "response": row["response"],
-            "score": result["score"],
-        }
+        {key: row[key] for key in ("prompt_id", "response_id", "prompt", "response")}
+        | {key: result[key] for key in ("score", "p")}
         for row, result in zip(chosen, results, strict=True)
         if result["score"] is not None
     ]
@@ -81,7 +70,6 @@ if "snakemake" in globals():
     with job(snakemake) as config:
         main(
             Path(snakemake.input.model[0]).parent,
-            list(snakemake.input.prompts),
             list(snakemake.input.responses),
             snakemake.output.pairs,
             **config,

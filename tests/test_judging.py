@@ -5,6 +5,8 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import sample_distillation
+import sample_responses
 import score_distillation
 import score_heldout
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from alma.judging import (
     rating_tokens,
     score_pairs,
 )
+from alma.tables import read_table, write_table
 from alma.workflow.config import ROOT
 
 
@@ -229,6 +232,71 @@ def test_annotators_of_one_response_are_averaged():
     row = {"prompt_id": "p", "prompt": "q", "response": "a", "response_id": "r", "annotator": 0, "score": 4.0}
     (found,) = score_heldout.heldout_rows([row, row | {"annotator": 1, "score": 7.0}])
     assert found["label"] == 5.5
+
+
+def clustered(prompts, clusters):
+    """`cluster` rows: prompt i is in cluster i % clusters."""
+    return [
+        {"prompt_id": f"p{i}", "cluster": i % clusters, "rank": i // clusters, "distance": 0.0}
+        for i in range(prompts)
+    ]
+
+
+def test_distillation_prompts_come_from_all_clusters():
+    rows = clustered(30, 10)
+    chosen = sample_distillation.choose_prompts(rows, 14, seed=0)
+    assert chosen == sample_distillation.choose_prompts(rows[::-1], 14, seed=0)
+    assert chosen != sample_distillation.choose_prompts(rows, 14, seed=1)
+    assert {int(i[1:]) % 10 for i in chosen[:10]} == set(range(10)) and len(set(chosen)) == 14
+    assert chosen[:5] == sample_distillation.choose_prompts(rows, 5, seed=0)
+    assert len(sample_distillation.choose_prompts(rows, 99, seed=0)) == 30
+
+
+class Sampler(FakeEngine):
+    """Writes each request's seed as the response."""
+
+    def generate(self, requests, what):
+        return [SimpleNamespace(text=f" {r.seed} ", finish_reason="stop", tokens=3) for r in requests]
+
+
+def test_no_round_selects_from_the_responses_of_distillation(chat_tokenizer, tmp_path, monkeypatch):
+    """The same prompts, checkpoint and seed, and yet other ids, seeds and texts than round 2's."""
+    monkeypatch.setattr("alma.engine.open_engine", lambda *_: Sampler(chat_tokenizer))
+    prompts = [{"prompt_id": f"p{i}", "prompt": f"q{i}", "source": "seed", "examples": []} for i in range(6)]
+    write_table(tmp_path / "unique", "prompt", prompts)
+    write_table(tmp_path / "clusters", "cluster", clustered(6, 3))
+    write_table(tmp_path / "round", "round_prompt", [row | {"cluster": 0} for row in prompts])
+    common = {
+        "seed": 0,
+        "engine": {},
+        "checkpoint": "sft-0",
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_tokens": 9,
+    }
+    sample_distillation.main(
+        "m", tmp_path / "unique", tmp_path / "clusters", tmp_path / "own", prompts_used=6, **common
+    )
+    sample_responses.main("m", tmp_path / "round", tmp_path / "rounds", round_=2, samples=[0, 1], **common)
+    own = read_table(tmp_path / "own", "distillation_response")
+    rounds = read_table(tmp_path / "rounds", "response")
+    assert {row["prompt_id"] for row in own} == {row["prompt_id"] for row in rounds} and len(own) == 6
+    for column in ("response_id", "seed", "response"):
+        assert {row[column] for row in own}.isdisjoint(row[column] for row in rounds)
+
+    score_distillation.main(
+        "m",
+        [tmp_path / "own"],
+        tmp_path / "pairs",
+        seed=0,
+        engine={},
+        pairs=4,
+        min_mass=0.5,
+        max_unreadable=0,
+    )
+    scored = read_table(tmp_path / "pairs", "distilled")
+    assert len(scored) == 4 and {r["response_id"] for r in scored} < {r["response_id"] for r in own}
+    assert [len(row["p"]) for row in scored] == [11] * 4
 
 
 def test_distillation_pairs_are_seeded_distinct_and_finished():

@@ -528,7 +528,7 @@ def test_responses_to_one_prompt_are_trained_side_by_side():
 def test_the_judge_is_trained_on_human_scores_then_on_its_own(tiny_checkpoint, tmp_path, capsys):
     seeds, distilled = tmp_path / "judge.parquet", tmp_path / "distillation.parquet"
     write_table(seeds, "judge", judged(8))
-    own = [{k: v for k, v in row.items() if k != "annotator"} for row in judged(14)[8:]]
+    own = [{k: v for k, v in row.items() if k != "annotator"} | {"p": [0.0] * 11} for row in judged(14)[8:]]
     write_table(distilled, "distilled", own)
     common = {"device": "cpu", "training": TRAINING | {"max_length": 400}}
     first, second = tmp_path / "models" / "judge-seed", tmp_path / "models" / "judge"

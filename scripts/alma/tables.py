@@ -113,6 +113,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
     # the judge
+    "distillation_response": pa.schema([*_RESPONSE, ("prompt", pa.string())]),
     "distilled": pa.schema(
         [
             ("prompt_id", pa.string()),
@@ -120,6 +121,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt", pa.string()),
             ("response", pa.string()),
             ("score", pa.float64()),  # the seed judge's own real-valued score
+            ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalised
         ]
     ),
     # evaluation

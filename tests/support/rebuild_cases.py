@@ -60,13 +60,16 @@ FROM_JUDGE = (
     | judged(*MODELS)
     | FROM_TRAINING_2
 )
+# The judge's training on its own scores, from the sampling of its responses on.
+OWN_SCORES = {"sample_distillation/sft-0", "score_distillation", "train_judge"}
 FROM_SEED_JUDGE = {"score_heldout/judge-seed", "score_distillation", "train_judge"} | FROM_JUDGE
 # All that follows from other SFT seeds: the base model and the seed judge stay. The stand-in writes
 # other prompts, but the filters drop as many as before, so their figure is cut off.
 FROM_SFT_SEEDS = (
     {"read_seeds", "build_dataset/1", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
     | {"embed_prompts/0", "cluster_prompts", "plot_prompts"}
-    | {"round_prompts/2-0", "round_prompts/3-0", "score_distillation", "train_judge"}
+    | {"round_prompts/2-0", "round_prompts/3-0"}
+    | OWN_SCORES
     | sampled(2, ("sft-0",))
     | sampled(3, ("sft-0",))
     | answered("base", "sft-0")
@@ -202,7 +205,7 @@ CASES = [
     Case(
         "temperature",
         "change `sampling.temperature`",
-        {"score_distillation", "train_judge"} | sampled(2, ("sft-0",)) | sampled(3, ("sft-0",)) | FROM_JUDGE,
+        OWN_SCORES | sampled(2, ("sft-0",)) | sampled(3, ("sft-0",)) | FROM_JUDGE,
         override={"sampling": {"temperature": 0.9}},
     ),
     Case(
@@ -229,7 +232,7 @@ CASES = [
         "sft-edit",
         "edit the response of an SFT seed row (new prompts depend on its prompt alone)",
         {"read_seeds", "build_dataset/1", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
-        | {"score_distillation", "train_judge"}
+        | OWN_SCORES
         | sampled(2, ("sft-0",))
         | sampled(3, ("sft-0",))
         | answered("base", "sft-0")
