@@ -26,6 +26,7 @@ import plot_training
 import pytest
 import render_report
 import summarize_evaluation
+import summary
 from rule_texts import written_rules
 
 from alma.csv_tables import read_csv_table
@@ -355,6 +356,15 @@ def test_end_tells_the_figures_and_what_to_do_next(run, tmp_path):
     assert "Report: results/default/report.html" in text
     last = text.splitlines()[-1]
     assert last.startswith("Chat with it: ") and last.endswith("tools/chat.py results/default/models/round-3")
+
+
+def test_one_sft_checkpoint_is_named(run):
+    rows = [
+        row
+        for row in read_csv_table(run / "evaluation/summary.csv", "summary")
+        if row["checkpoint"] in ("sft-0", "round-3")
+    ]
+    assert "  round-3 minus sft-0, checks passed, paired by prompt: " in summary.progress_lines(rows)[-1]
 
 
 def test_end_of_a_partial_run_says_what_exists(tmp_path):
