@@ -13,6 +13,7 @@ def compared_config(run):
         "run": run,
         "changes": changes,
         "judge": [cfg(run, "judge", "checkpoint"), cfg(run, "judge", "score")],
+        "results": len(evaluation_files(run)),
     }
 
 
@@ -20,6 +21,7 @@ rule compare_runs:
     input:
         summaries=from_run(lambda w: [f"results/{r}/evaluation/summary.csv" for r in compared_runs(w.table)]),
         judges=from_run(lambda w: [f"results/{r}/evaluation/judge.csv" for r in compared_runs(w.table)]),
+        results=from_run(lambda w: [path for r in compared_runs(w.table) for path in evaluation_files(r)]),
     output:
         table="results/{run}/tables/ablations/{table}.csv",
     log:
@@ -35,6 +37,8 @@ rule compare_runs:
     params:
         spec=spec(
             "compare_runs",
+            seed=from_config("seed"),
+            resamples=from_config("evaluation", "resamples"),
             runs=lambda w: [compared_config(r) for r in compared_runs(w.table)],
         ),
     message:

@@ -1,15 +1,17 @@
-"""Put the evaluation of several runs of one config into one table.
+"""Put the evaluation of several runs of one config into one table, with differences to the main run.
 
-Reads:
-    evaluation/summary.csv and evaluation/judge.csv of each run, in the order of `runs`.
+Reads, of each run in the order of `runs`:
+    evaluation/summary.csv and evaluation/judge.csv.
+    evaluation/{checkpoint}/{benchmark}.parquet: the responses behind the summary, for the differences.
 Writes:
-    tables/ablations/{table}.csv: run, changes (what the variant's config holds, as JSON), checkpoint,
-    benchmark; check_rate, judge_score (of the main run's judge) with 95% intervals, mean_words and
-    cut_off as in summary.csv; judge_accuracy with its interval: the share of held-out pairs that the
-    judge that chose this run's responses puts in the right order (empty where it was not measured).
-    One row for each model of a round and benchmark; the last row of a run is its final model.
+    tables/ablations/{table}.csv (columns in `alma.csv_schemas`): one row for sft-0 and each model of a
+    round, and benchmark; the last row of a run is its final model. A variant's model is compared with
+    the main run's of the same name, its final model with the main run's final one; `against` names it.
+    Differences are paired by prompt, with 95% bootstrap intervals over prompts. They are empty where
+    there is no such model, or where the two did not answer the same prompts with the same checks.
 Params:
-    runs: of each run in order: run (name), changes, judge ([checkpoint, expected or integer]).
+    seed, resamples (of the bootstrap); runs: of each run in order: run (name), changes, judge
+    ([checkpoint, expected or integer]), results (how many evaluation tables it has).
 """
 
 import json
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import read_csv_table, write_csv_table
+from alma.measures import check_share
+from alma.statistics import bootstrap_mean, mean
 
 KINDS = {"expected": "real-valued", "integer": "integer"}
 TAKEN = (
@@ -36,25 +40,104 @@ ACCURACY = {
     "judge_accuracy_low": "accuracy_low",
     "judge_accuracy_high": "accuracy_high",
 }
+NO_DIFFERENCE = dict.fromkeys(
+    f"vs_main_{what}{end}" for what in ("checks", "judge") for end in ("", "_low", "_high")
+)
+
+Row = dict[str, Any]
+Answers = dict[str, Row]  # evaluation rows by prompt_id
 
 
-def judge_row(rows: list[dict[str, Any]], checkpoint: str, score: str) -> dict[str, Any]:
+def judge_row(rows: list[Row], checkpoint: str, score: str) -> Row:
     """Row of judge.csv for one judge on the held-out human scores; empty where there is none."""
     wanted = {"checkpoint": checkpoint, "kind": KINDS[score], "benchmark": "heldout"}
     found = [row for row in rows if wanted.items() <= row.items()]
     return found[0] if found else {}
 
 
-def main(summaries: list[str], judges: list[str], table: str | Path, *, runs: list[dict[str, Any]]) -> None:
+def answers_of(results: list[str]) -> dict[tuple[str, str], Answers]:
+    """{(checkpoint, benchmark): its evaluation rows by prompt} of one run's evaluation tables."""
+    from alma.tables import read_tables
+
+    found: dict[tuple[str, str], Answers] = {}
+    for row in read_tables(results, "evaluation"):
+        found.setdefault((row["checkpoint"], row["benchmark"]), {})[row["prompt_id"]] = row
+    return found
+
+
+def asked(answers: Answers) -> dict[str, int]:
+    """Number of checks of each prompt: two models compare where this is the same."""
+    return {prompt: len(row["passed"] or []) for prompt, row in answers.items()}
+
+
+def differences(mine: Answers, theirs: Answers, seed: Any, resamples: int) -> Row:
+    """Share of checks passed and judge score, mine minus theirs, paired by prompt, with intervals.
+
+    A prompt without checks, or without a score on both sides, is left out of that difference.
+    """
+    if asked(mine) != asked(theirs):
+        return NO_DIFFERENCE
+    found: Row = {}
+    for what, value in (("checks", check_share), ("judge", lambda row: row["score"])):
+        pairs = [(value(mine[prompt]), value(theirs[prompt])) for prompt in sorted(mine)]
+        gaps = [a - b for a, b in pairs if a is not None and b is not None]
+        low, high = bootstrap_mean(gaps, resamples, [*seed, what])
+        found |= {f"vs_main_{what}": mean(gaps), f"vs_main_{what}_low": low, f"vs_main_{what}_high": high}
+    return found
+
+
+def counterpart(checkpoint: str, own: list[str], main_run: list[str]) -> str:
+    """The main run's model that a variant's is compared with; empty where there is none.
+
+    Args:
+        checkpoint: of the variant.
+        own, main_run: the compared checkpoints of both, the final model last.
+    """
+    if checkpoint == own[-1]:
+        return main_run[-1]
+    return checkpoint if checkpoint in main_run else ""
+
+
+def main(
+    summaries: list[str],
+    judges: list[str],
+    results: list[str],
+    table: str | Path,
+    *,
+    seed: int,
+    resamples: int,
+    runs: list[Row],
+) -> None:
     """Write the table; see the module's docstring."""
-    rows = []
+    rows: list[Row] = []
+    main_answers: dict[tuple[str, str], Answers] = {}
+    main_models: list[str] = []
+    left = list(results)
     for run, summary, judge in zip(runs, summaries, judges, strict=True):
+        own, left = left[: run["results"]], left[run["results"] :]
+        answers = answers_of(own)
         measured = judge_row(read_csv_table(judge, "judge"), *run["judge"])
         facts = {"run": run["run"], "changes": json.dumps(run["changes"])}
         facts |= {name: measured.get(column) for name, column in ACCURACY.items()}
-        for row in read_csv_table(summary, "summary"):
-            if row["checkpoint"] == "sft-0" or row["checkpoint"].startswith("round-"):
-                rows.append(facts | {name: row[name] for name in TAKEN})
+        shown = [
+            row
+            for row in read_csv_table(summary, "summary")
+            if row["checkpoint"] == "sft-0" or row["checkpoint"].startswith("round-")
+        ]
+        models = list(dict.fromkeys(row["checkpoint"] for row in shown))
+        is_main = not main_answers
+        if is_main:
+            main_answers, main_models = answers, models
+        for row in shown:
+            name, benchmark = row["checkpoint"], row["benchmark"]
+            against = "" if is_main else counterpart(name, models, main_models)
+            theirs = main_answers.get((against, benchmark))
+            gaps = NO_DIFFERENCE
+            if theirs is not None:
+                gaps = differences(answers[name, benchmark], theirs, [seed, "ablation", benchmark], resamples)
+                if gaps is NO_DIFFERENCE:
+                    print(f"{run['run']}, {name}, {benchmark}: other prompts than the main run's")
+            rows.append(facts | {key: row[key] for key in TAKEN} | {"against": against} | gaps)
     write_csv_table(table, "ablation", rows)
 
 
@@ -65,6 +148,7 @@ if "snakemake" in globals():
         main(
             list(snakemake.input.summaries),
             list(snakemake.input.judges),
+            list(snakemake.input.results),
             snakemake.output.table,
             **config,
         )

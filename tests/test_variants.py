@@ -77,6 +77,12 @@ def test_tables_compare_the_variants_with_the_main_run(finished):
     ]
     assert rows[0]["check_rate"] == rows[3]["check_rate"], "one sft-0, judged once"
     assert "dpo" in rows[3]["changes"]
+    assert [row["against"] for row in rows] == ["", "", "", "sft-0", "round-2", "round-3"]
+    assert rows[0]["vs_main_checks"] is None
+    assert rows[3]["vs_main_checks"] == rows[3]["vs_main_judge"] == 0, "the same answers"
+    gap = rows[5]["check_rate"] - rows[2]["check_rate"]
+    assert rows[5]["vs_main_checks"] == pytest.approx(gap, abs=1e-5), "the same prompts on both sides"
+    assert rows[5]["vs_main_checks_low"] <= gap <= rows[5]["vs_main_checks_high"]
     judges = read_csv_table(run.path("tables/ablations/judge.csv"), "ablation")
     assert {row["run"] for row in judges} == {"small", "integer", "few-shot"}
     measured = {row["run"]: row["judge_accuracy"] for row in judges}

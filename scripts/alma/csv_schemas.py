@@ -194,6 +194,9 @@ CSV_TABLES: dict[str, CsvTable] = {
             "run": (str, "the main run or a variant"),
             "changes": (str, "what the variant's config holds, as JSON"),
             **{name: _SUMMARY[name] for name in _COMPARED},
+            "against": (str, "the main run's model that this one is compared with; empty for none"),
+            **_with_interval("vs_main_checks", "vs_main_checks", "check_rate minus that one's, by prompt"),
+            **_with_interval("vs_main_judge", "vs_main_judge", "judge_score minus that one's, by prompt"),
             **_with_interval(
                 "judge_accuracy",
                 "judge_accuracy",

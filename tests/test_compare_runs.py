@@ -1,0 +1,126 @@
+"""Tables that compare runs: differences by hand, and what is compared with what."""
+
+import compare_runs
+import fake_run
+import pytest
+import summarize_evaluation
+from test_measures import response, write_judge_tables
+
+from alma.csv_tables import read_csv_table
+from alma.tables import write_table
+
+RUN = {"changes": {}, "judge": ["judge", "expected"]}
+
+
+def write_evaluation(root, models, prompts="ab"):
+    """A run whose models pass these checks and have these scores, by prompt: {model: [(passed, score)]}."""
+    asked = [
+        {"benchmark": "b", "prompt_id": p, "prompt": p, "category": None, "reference": None, "checks": "[]"}
+        for p in prompts
+    ]
+    write_table(root / "eval.parquet", "eval", asked)
+    files = []
+    for name, told in models.items():
+        rows = [response(p, *values, checkpoint=name) for p, values in zip(prompts, told, strict=True)]
+        files.append(str(root / f"{name}.parquet"))
+        write_table(files[-1], "evaluation", rows)
+    summarize_evaluation.main(
+        files,
+        root / "eval.parquet",
+        root / "summary.csv",
+        seed=0,
+        checkpoints=list(models),
+        resamples=100,
+    )
+    return files
+
+
+def compare(root, **runs):
+    """Rows of the table of these runs, the first of which is the main run."""
+    fake_run.write_judges(root, fake_run.random.Random(0), prompts=5, pairs=0)
+    write_judge_tables(root)
+    results, told = [], []
+    for name, (models, *prompts) in runs.items():
+        files = write_evaluation(root / name, models, *prompts)
+        results += files
+        told.append(RUN | {"run": name, "results": len(files)})
+    compare_runs.main(
+        [str(root / name / "summary.csv") for name in runs],
+        [str(root / "evaluation/judge.csv")] * len(runs),
+        results,
+        root / "table.csv",
+        seed=0,
+        resamples=300,
+        runs=told,
+    )
+    return read_csv_table(root / "table.csv", "ablation")
+
+
+HALF, ALL, NONE = [True, False], [True, True], [False, False]
+
+
+def test_differences_by_hand(tmp_path):
+    main = {"base": [(NONE, 1.0)] * 2, "sft-0": [(HALF, 4.0)] * 2, "round-2": [(HALF, 5.0), (NONE, 3.0)]}
+    variant = main | {"round-2": [(ALL, 7.0), (HALF, None)]}
+    rows = compare(tmp_path, main=(main,), variant=(variant,))
+    assert [(row["run"], row["checkpoint"], row["against"]) for row in rows] == [
+        ("main", "sft-0", ""),
+        ("main", "round-2", ""),
+        ("variant", "sft-0", "sft-0"),
+        ("variant", "round-2", "round-2"),
+    ]
+    assert rows[0]["vs_main_checks"] is None and rows[1]["vs_main_judge_low"] is None
+    last = rows[-1]
+    # Both prompts gain half of their checks: no resample can give anything else, however they differ.
+    assert (last["vs_main_checks"], last["vs_main_checks_low"], last["vs_main_checks_high"]) == (
+        0.5,
+        0.5,
+        0.5,
+    )
+    # The second prompt has no score on one side: one pair, and one pair has no interval.
+    assert (last["vs_main_judge"], last["vs_main_judge_low"]) == (2.0, None)
+
+
+def test_pairing_is_by_prompt_and_not_by_place(tmp_path):
+    answers = {"a": (ALL, 9.0), "b": (NONE, 1.0), "c": (HALF, 5.0)}
+    main = {"sft-0": list(answers.values())}
+    variant = {"sft-0": [answers[p] for p in "cab"]}
+    rows = compare(tmp_path, main=(main, "abc"), variant=(variant, "cab"))
+    assert [rows[1][f"vs_main_checks{end}"] for end in ("", "_low", "_high")] == [0, 0, 0]
+    assert [rows[1][f"vs_main_judge{end}"] for end in ("", "_low", "_high")] == [0, 0, 0]
+
+
+def test_a_final_model_is_compared_with_the_final_model(tmp_path):
+    same = [(HALF, 5.0)] * 2
+    three = {"sft-0": same, "round-2": same, "round-3": [(ALL, 6.0)] * 2}
+    two = {"sft-0": same, "round-2": [(NONE, 4.0)] * 2}
+    four = three | {"round-3": same, "round-4": [(ALL, 7.0)] * 2}
+    rows = compare(tmp_path, main=(three,), two=(two,), four=(four,))
+    found = {(r["run"], r["checkpoint"]): (r["against"], r["vs_main_checks"]) for r in rows}
+    assert found["two", "round-2"] == ("round-3", -1.0)
+    assert found["four", "round-3"] == ("round-3", -0.5)
+    assert found["four", "round-4"] == ("round-3", 0.0)
+    assert found["four", "round-2"] == ("round-2", 0.0)
+
+
+def test_a_round_that_the_main_run_lacks_has_no_difference(tmp_path):
+    same = [(HALF, 5.0)] * 2
+    rows = compare(
+        tmp_path,
+        main=({"sft-0": same, "round-2": same},),
+        more=({"sft-0": same, **{f"round-{r}": same for r in (2, 3, 4)}},),
+    )
+    assert [row["against"] for row in rows[2:]] == ["sft-0", "round-2", "", "round-2"]
+    assert rows[4]["vs_main_checks"] is None and rows[5]["vs_main_checks"] == 0
+
+
+@pytest.mark.parametrize(
+    ("prompts", "passed"), [("ac", HALF), ("a", HALF), ("ab", [True])], ids=["other", "fewer", "other checks"]
+)
+def test_other_prompts_or_checks_leave_the_difference_empty(tmp_path, capsys, prompts, passed):
+    main = {"sft-0": [(HALF, 5.0)] * 2}
+    variant = {"sft-0": [(passed, 5.0)] * len(prompts)}
+    rows = compare(tmp_path, main=(main,), variant=(variant, prompts))
+    assert rows[1]["against"] == "sft-0"
+    assert all(rows[1][name] is None for name in compare_runs.NO_DIFFERENCE)
+    assert "variant, sft-0, b: other prompts than the main run" in capsys.readouterr().out
