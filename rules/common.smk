@@ -176,31 +176,7 @@ def round_files(run, round_, kind, shard=None):
     ]
 
 
-def artifacts(run):
-    """Every file between the seeds and the results that a job reads or a person traces.
-
-    As targets they are made again when lost, even where nothing behind them needs a run.
-    """
-    rounds, models = later_rounds(run), trained_checkpoints(run)
-    names = [f"prompts/{name}.parquet" for name in ("unique", "clusters")]
-    names += [f"rounds/{r}/prompts/{s}.parquet" for r in rounds for s in shards(run)]
-    names += [f"rounds/{r}/dataset.parquet" for r in (1, *rounds)]
-    names += [f"tables/training/{model}.csv" for model in models]
-    names += [
-        f"evaluation/responses/{c}/{b}.parquet" for c in evaluated_checkpoints(run) for b in benchmarks(run)
-    ]
-    return [
-        *prompt_files(run, "raw"),
-        *prompt_files(run, "embeddings"),
-        *(f"results/{run}/{name}" for name in names),
-        *(path for r in rounds for kind in ("samples", "scores") for path in round_files(run, r, kind)),
-        *(path for r in rounds for path in dataset_sources(run, r)),
-        *(path for model in models for path in model_files(run, model)),
-        *evaluation_files(run),
-    ]
-
-
-SHARING = Sharing(workflow, PARENTS, lambda run: results_of(run))  # rules/report.smk says what a run is for
+SHARING = Sharing(workflow, PARENTS, lambda run: results_of(run))  # results_of: rules/report.smk
 
 
 # resources

@@ -5,18 +5,15 @@ def trained_checkpoints(run):
     return [*evaluated_checkpoints(run)[1:], "judge-seed", "judge"]
 
 
-REPORT = (
-    "evaluation/summary.csv",
-    "evaluation/judge.csv",
-    *(f"figures/{name}.svg" for name in ("progress", "checks", "judge", "scores", "best_of_n", "length")),
-    *(f"figures/{name}.svg" for name in ("prompt_filters", "prompts", "training")),
-    "tables/candidates.html",
-)
+def reported(run):
+    """Files of a run that a rule marks with `report()`: what the report shows."""
+    marked = [path for rule in workflow.rules for path in rule.output if path.is_flagged("report")]
+    return [str(path.apply_wildcards({"run": run})) for path in marked]
 
 
 def results_of(run):
     """What a run is for: its last model, its evaluation, its figures."""
-    return [*model_files(run, final_checkpoint(run)), *(f"results/{run}/{name}" for name in REPORT)]
+    return [*model_files(run, final_checkpoint(run)), *reported(run)]
 
 
 rule measure_round:
@@ -394,7 +391,7 @@ localrules:
 # Snakemake's own report needs Snakemake's records of the jobs, which lie in the working directory.
 rule render_report:
     input:
-        contents=from_run(lambda w: [f"results/{w.run}/{name}" for name in REPORT]),
+        contents=from_run(lambda w: reported(w.run)),
     output:
         html="results/{run}/report.html",
     log:

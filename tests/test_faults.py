@@ -196,12 +196,25 @@ def test_a_damaged_input_is_named_with_the_command_that_rebuilds_it(
     same(run, undisturbed)
 
 
-@pytest.mark.parametrize("lost", ["rounds/2/scores/sft-0/0-0.parquet", "tables/training/round-2.csv"])
-def test_a_lost_file_between_is_made_again_and_nothing_behind_it(undisturbed, tmp_path, lost):
+LOST = {
+    "seeds/judge_benchmark.parquet": "read_seeds",
+    "models/base/config.json": "base_model",
+    "judge/distillation.parquet": "score_distillation",
+    "judge/heldout/base.parquet": "score_heldout/base",
+    "rounds/2/scores/sft-0/0-0.parquet": "score_responses/2-sft-0-0-0",
+    "rounds/3/preferences.parquet": "build_dataset/3",
+    "tables/rounds/2/length.csv": "measure_round/2",
+    "tables/training/round-2.csv": "train_round/2",
+    "tables/candidates.csv": "list_candidates",
+}
+
+
+def test_lost_files_between_are_made_again_and_nothing_behind_them(undisturbed, tmp_path):
     run = undisturbed.copy(tmp_path / "run")
-    run.path(lost).unlink()
+    for lost in LOST:
+        run.path(lost).unlink()
     _, ran, _ = run.update()
-    assert ran == {"small/score_responses/2-sft-0-0-0" if "scores" in lost else "small/train_round/2"}
+    assert ran == {f"small/{job}" for job in LOST.values()}
     same(run, undisturbed)
 
 

@@ -58,15 +58,23 @@ class Sharing:
         return self._signatures[path]
 
     def artifacts(self, run: str) -> set[str]:
-        """Every artifact that a run needs, by its path in the run's own folder."""
+        """Every artifact that a run needs, and what the same jobs make beside it, by path.
+
+        Paths are those of the run's own folder. Records of provenance are no artifacts: a lost one is no
+        reason to train again.
+        """
         if run not in self._artifacts:
-            todo, found = list(self._results_of(run)), set()
+            todo = list(self._results_of(run))
+            found: set[str] = set()
             while todo:
                 path = todo.pop()
                 made = self._rule_of(path)
-                if path not in found and made is not None:
-                    found.add(path)
-                    todo.extend(self._inputs(*made))
+                if path in found or made is None:
+                    continue
+                rule, w = made
+                outputs = [str(output.apply_wildcards(w)) for output in rule.output]
+                found.update(output for output in outputs if not output.endswith("/provenance.json"))
+                todo.extend(self._inputs(rule, w))
             self._artifacts[run] = found
         return self._artifacts[run]
 
