@@ -291,14 +291,14 @@ def document() -> str:
     head = """# What runs again after a change
 
 `tests/test_rebuilds.py` makes each change to a small finished run (three rounds; vLLM and TRL replaced by
-stand-ins, all else real), runs the same command again and compares the jobs that ran with this table,
+stand-ins, all else real), runs the same command again, and compares the jobs that ran with this table,
 job by job. This file is made from the test's own table: `.venv/bin/python tests/support/rebuild_cases.py`.
 
-How it works: a rule's only param is its own part of the config with a hash of its code, taken over syntax
-trees, of the script and of each module that it imports. Inputs count by content, weights by their
-SHA256SUMS. When a job's results come out the same, the jobs behind it are taken off the plan while the
-run goes on ("early cut-off"). In the rows marked * a dry run lists more than then runs, since it cannot
-know what will come out.
+How it works: the only param of a rule is one string. It holds the rule's own part of the config and the hash
+of its code, which covers the rule's script and each module that the script imports. Inputs count by their
+content, weights by their SHA256SUMS. When the results of a job come out the same, the jobs behind it are
+taken off the plan while the run goes on ("early cut-off"). A dry run cannot know what will come out: in the
+rows marked * it lists more jobs than then run.
 
 | change | jobs that run |
 |---|---|
