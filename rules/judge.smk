@@ -141,6 +141,7 @@ rule train_judge:
             device=from_config("engine", "device"),
             training=from_config("judge", "distillation", "training"),
             replay=from_config("judge", "distillation", "replay"),
+            target=from_config("judge", "distillation", "target"),
         ),
     message:
         "Training the judge further on its own scores"

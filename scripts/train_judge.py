@@ -2,14 +2,16 @@
 
 Reads:
     models/judge-seed/: the judge after the human scores.
-    seeds/judge.parquet: prompt, response, score (float64 0-10), one row an annotator.
-    judge/distillation.parquet: prompt, response, score (the seed judge's own, float64 0-10).
+    seeds/judge.parquet: prompt, response, score (float64 0-10), one row per annotator.
+    judge/distillation.parquet: prompt, response, score (the seed judge's own, float64 0-10), p (its
+    distribution over the eleven ratings).
 Writes:
     models/judge/: the checkpoint.
     tables/training/judge.csv: step, epoch, loss (nats a token), learning_rate, tokens.
 Params:
-    seed (list), device (auto, cpu, cuda), training (judge.distillation.training),
-    replay (how many human rows are trained on again).
+    seed (list), device (auto, cpu, cuda), training (judge.distillation.training), replay (how many
+    responses with human scores are trained on again), target (distribution, sampled, integer: what of
+    its own scores the judge is trained on).
 """
 
 from pathlib import Path
@@ -20,7 +22,7 @@ from alma.ids import hashed_int
 
 def replayed(rows: list[dict[str, Any]], count: int, seed: list[Any]) -> list[dict[str, Any]]:
     """`count` human rows by seeded hash, in the order of their table: what was learned is not lost."""
-    keys = [hashed_int(seed, "replay", row["response_id"], row["annotator"]) for row in rows]
+    keys = [hashed_int(seed, "replay", row["response_id"]) for row in rows]
     kept = sorted(range(len(rows)), key=keys.__getitem__)[:count]
     return [rows[i] for i in sorted(kept)]
 
@@ -36,14 +38,15 @@ def main(
     device: str,
     training: dict[str, Any],
     replay: int,
+    target: str,
 ) -> None:
-    """Train `model` to give the scores of `replay` rows of `seeds` and of all `pairs`."""
-    from alma.judge_training import judge_conversations
+    """Train `model` to give the scores of `replay` responses of `seeds` and of all `pairs`."""
+    from alma.judge_training import distillation_targets, human_ratings, judge_conversations, rating_targets
     from alma.tables import read_table
     from alma.training import train_supervised
 
-    human = replayed(read_table(seeds, "judge"), replay, seed)
-    distilled = read_table(pairs, "distilled")
+    human = replayed(human_ratings(read_table(seeds, "judge")), replay, seed)
+    distilled = distillation_targets(read_table(pairs, "distilled"), target, seed)
     print(f"training on {len(human)} human scores and {len(distilled)} of the judge's own")
     rows = human + distilled
     train_supervised(
@@ -56,6 +59,7 @@ def main(
         training=training,
         shuffle=False,
         key="judge.distillation.training",
+        soft=rating_targets,
     )
 
 

@@ -2,7 +2,7 @@
 
 Reads:
     models/base/: the base model.
-    seeds/judge.parquet: prompt, response, score (float64 0-10), one row an annotator.
+    seeds/judge.parquet: prompt, response, score (float64 0-10), one row per annotator.
 Writes:
     models/judge-seed/: the checkpoint.
     tables/training/judge-seed.csv: step, epoch, loss (nats a token), learning_rate, tokens.
@@ -25,13 +25,13 @@ def main(
     training: dict[str, Any],
 ) -> None:
     """Train `model` to give the scores of `seeds`."""
-    from alma.judge_training import judge_conversations
+    from alma.judge_training import human_ratings, judge_conversations, rating_targets
     from alma.tables import read_table
     from alma.training import train_supervised
 
     train_supervised(
         model,
-        judge_conversations(read_table(seeds, "judge"), seed),
+        judge_conversations(human_ratings(read_table(seeds, "judge")), seed),
         checkpoint,
         curve,
         seed=seed,
@@ -39,6 +39,7 @@ def main(
         training=training,
         shuffle=False,
         key="judge.training",
+        soft=rating_targets,
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import tiny_model
@@ -23,7 +24,22 @@ from alma.checkpoints import MODEL_FILES, load_model, load_tokenizer
 from alma.csv_tables import read_csv_table
 from alma.errors import InputError
 from alma.files import sha256_of
-from alma.judge_training import judge_conversations
+from alma.judge_training import (
+    certain,
+    distillation_targets,
+    human_ratings,
+    judge_conversations,
+    rating_targets,
+    split_score,
+)
+from alma.judging import (
+    PREFILL,
+    expected_rating,
+    integer_rating,
+    judge_messages,
+    rating_probabilities,
+    rating_tokens,
+)
 from alma.tables import assistant, user, write_table
 from alma.training import choose_device, takes_rows, total_steps
 from alma.training_data import (
@@ -31,6 +47,7 @@ from alma.training_data import (
     check_labels,
     completion_ids,
     one_row,
+    padded,
     preference_examples,
     sft_examples,
 )
@@ -277,7 +294,7 @@ def test_a_row_gives_the_loss_and_the_gradients_of_single_examples(tokenizer, mo
 
     from alma.training import row_loss
 
-    rows = judge_conversations(judged(6), [0])
+    rows = judge_conversations(human_ratings(judged(6)), [0])
     examples = sft_examples(tokenizer, rows, [EOS], 500, "judge.training")
     assert len(one_row(examples)["input_ids"][0]) < 0.6 * sum(len(one["input_ids"]) for one in examples)
     model.zero_grad()
@@ -503,18 +520,145 @@ def test_a_checkpoint_counts_only_with_all_its_files(tmp_path):
 # judge and rounds
 
 
-def test_judge_conversations_rate_to_the_nearest_integer(tokenizer):
-    rows = judge_conversations([judged(1)[0] | {"score": 7.5}], [0])
-    assert rows[0]["completion"] == assistant("Rating: [[08]]")
-    ones = sft_examples(tokenizer, rows, [EOS], 500, "judge.training")
-    learned = [label for label in ones[0]["labels"] if label != IGNORED]
+def test_judge_conversations_hold_a_rating_and_the_others_if_there_are_any(tokenizer):
+    rows = [judged(1)[0] | {"score": 8.0}]
+    (row,) = judge_conversations(human_ratings(rows), [0])
+    assert row["completion"] == assistant("Rating: [[08]]") and "ratings" not in row
+    (one,) = sft_examples(tokenizer, [row], [EOS], 500, "judge.training", rating_targets)
+    assert "soft" not in one
+    learned = [label for label in one["labels"] if label != IGNORED]
     assert tokenizer.decode(learned) == "Rating: [[08]]<|im_end|>"
+    rows += [rows[0] | {"annotator": 1, "score": 3.5}]
+    (row,) = judge_conversations(human_ratings(rows), [0])
+    assert row["completion"] == assistant("Rating: [[08]]")
+    assert row["ratings"] == [0, 0, 0, 0.25, 0.25, 0, 0, 0, 0.5, 0, 0]  # its mean is that of 8 and 3.5
+
+
+@given(st.floats(0, 10))
+def test_a_score_between_two_ratings_keeps_its_mean(score):
+    p = split_score(score)
+    assert sum(p) == pytest.approx(1) and min(p) >= 0 and expected_rating(p) == pytest.approx(score)
+    assert sum(value > 0 for value in p) <= 2
+
+
+def distilled(count):
+    """Rows as score_distillation writes them, with a distribution of their own each."""
+    rows = []
+    for i, row in enumerate(judged(count)):
+        weights = [1.0 + (7 * i + 3 * k * k) % 11 for k in range(11)]
+        p = [weight / sum(weights) for weight in weights]
+        keys = ("prompt_id", "response_id", "prompt", "response")
+        rows.append({key: row[key] for key in keys} | {"score": expected_rating(p), "p": p})
+    return rows
+
+
+def test_distillation_trains_on_the_distribution_or_on_one_rating():
+    rows = distilled(5)
+    assert distillation_targets(rows, "distribution", [0]) == rows
+    rounded = judge_conversations(distillation_targets(rows, "integer", [0]), [0])
+    texts = {row["response"]: assistant(f"Rating: [[{round(row['score']):02d}]]") for row in rows}
+    for row in rounded:  # the ablation: as if a person had given the rounded score
+        assert "ratings" not in row
+        assert row["completion"] == texts[row["prompt"][0]["content"].split("Response: ")[1]]
+
+    many = [rows[0] | {"response_id": f"r{i}"} for i in range(4000)]
+    drawn = distillation_targets(many, "sampled", [0])
+    assert drawn == distillation_targets(many[::-1], "sampled", [0])[::-1]
+    assert drawn != distillation_targets(many, "sampled", [1])
+    assert all(sorted(row["p"]) == [0.0] * 10 + [1.0] for row in drawn)
+    shares = [sum(row["p"][k] for row in drawn) / len(drawn) for k in range(11)]
+    assert shares == pytest.approx(rows[0]["p"], abs=0.03)
+    means = [expected_rating(row["p"]) for row in drawn]
+    assert sum(means) / len(means) == pytest.approx(rows[0]["score"], abs=0.2)
+
+
+RATINGS = tuple(f"{k:02d}" for k in range(11))
+
+
+@pytest.mark.parametrize("joined", [(), ("00", "10"), RATINGS], ids=["two tokens", "mixed", "one token"])
+def test_soft_targets_give_the_expected_cross_entropy(joined, tmp_path):
+    """Against float64, rating by rating: sum of p_k * CE(rating k), and the rest of the answer once."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from alma.training import padded_loss, row_loss
+
+    make = partial(tiny_model.tiny_tokenizer, joined, bos=bool(joined))
+    folder = tiny_model.write_checkpoint(tmp_path / "m", make_tokenizer=make, template="plain")
+    tokenizer = load_tokenizer(folder)
+    rows = judge_conversations(distilled(4) + human_ratings(judged(5)[4:]), [0])
+    assert [("ratings" in row) for row in rows].count(True) == 4
+    examples = sft_examples(tokenizer, rows, [EOS], 500, "judge.training", rating_targets)
+    exact = load_model(folder, "float32").double()
+
+    def nats(ids, first):
+        logits = exact(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+        return [-logits[i - 1, ids[i]].item() for i in range(first, len(ids))]
+
+    wanted, ratings = 0.0, rating_tokens(tokenizer)
+    for row, one in zip(rows, examples, strict=True):
+        start, own = one["labels"].count(IGNORED), ratings[integer_rating(row.get("ratings", [0] * 11))]
+        if "ratings" not in row:
+            wanted += sum(nats(one["input_ids"], start))
+            continue
+        place = len(prompt_ids(tokenizer, row["prompt"], PREFILL))
+        plain = nats(one["input_ids"], start)
+        wanted += sum(plain[: place - start]) + sum(plain[place - start + len(own) :])
+        for rating, p in zip(ratings, row["ratings"], strict=True):
+            wanted += p * sum(nats(one["input_ids"][:place] + list(rating), place))
+    labels = sum(label != IGNORED for one in examples for label in one["labels"])
+    plain_model = load_model(folder, "float32")
+    row = one_row(examples)
+    for loss, count in (
+        row_loss(plain_model, row, cross_entropy),
+        padded_loss(plain_model, padded(examples, tokenizer.pad_token_id)),
+    ):
+        assert loss.item() == pytest.approx(wanted, rel=1e-5) and count == labels
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["rows", "padded"])
+def test_the_judge_learns_the_distribution(tiny_checkpoint, tmp_path, tokenizer, monkeypatch, rows):
+    """A judge that is torn between 2 and 10 stays torn; a rounded mean would teach it 6."""
+    import torch
+
+    if not rows:
+        monkeypatch.setattr("alma.training.takes_rows", lambda model, examples: False)
+    p = [0.0] * 2 + [0.5] + [0.0] * 7 + [0.5]
+    torn = [row | {"score": 6.0, "p": p} for row in distilled(4)]
+    write_table(tmp_path / "pairs", "distilled", torn)
+    write_table(tmp_path / "judge", "judge", judged(1))
+    training = TRAINING | {"epochs": 60, "learning_rate": 4e-3, "max_length": 400, "save_steps": 100}
+    train_judge.main(
+        tiny_checkpoint,
+        tmp_path / "judge",
+        tmp_path / "pairs",
+        tmp_path / "m",
+        tmp_path / "curve.csv",
+        seed=[0, "judge"],
+        device="cpu",
+        training=training,
+        replay=0,
+        target="distribution",
+    )
+    trained = load_model(tmp_path / "m", "float32")
+    for row in torn:
+        start = prompt_ids(tokenizer, judge_messages(row["prompt"], row["response"]), PREFILL)
+        log_p = []
+        for rating in rating_tokens(tokenizer):
+            with torch.no_grad():
+                steps = trained(torch.tensor([[*start, *rating]])).logits[0].log_softmax(-1)
+            log_p.append(sum(steps[len(start) - 1 + i, t].item() for i, t in enumerate(rating)))
+        found, mass = rating_probabilities(log_p)
+        assert (
+            mass > 0.9
+            and found[2] == pytest.approx(0.5, abs=0.1)
+            and found[10] == pytest.approx(0.5, abs=0.1)
+        )
+        assert expected_rating(found) == pytest.approx(6, abs=0.6)
 
 
 def test_responses_to_one_prompt_are_trained_side_by_side():
-    rows = [
-        {"prompt": f"p{i}", "response": f"r{i}{j}", "score": float(j)} for j in range(3) for i in range(20)
-    ]
+    rows = [{"prompt": f"p{i}", "response": f"r{i}{j}", "p": certain(j)} for j in range(3) for i in range(20)]
     texts = [row["prompt"][0]["content"] for row in judge_conversations(rows, [0])]
     order = [text.split("Prompt: ")[1].split("\n")[0] for text in texts]
     assert all(len(set(order[i : i + 3])) == 1 for i in range(0, 60, 3)) and len(set(order)) == 20
@@ -528,14 +672,25 @@ def test_responses_to_one_prompt_are_trained_side_by_side():
 def test_the_judge_is_trained_on_human_scores_then_on_its_own(tiny_checkpoint, tmp_path, capsys):
     seeds, distilled = tmp_path / "judge.parquet", tmp_path / "distillation.parquet"
     write_table(seeds, "judge", judged(8))
-    own = [{k: v for k, v in row.items() if k != "annotator"} | {"p": [0.0] * 11} for row in judged(14)[8:]]
+    own = [
+        {k: v for k, v in row.items() if k != "annotator"} | {"p": certain(int(row["score"]))}
+        for row in judged(14)[8:]
+    ]
     write_table(distilled, "distilled", own)
     common = {"device": "cpu", "training": TRAINING | {"max_length": 400}}
     first, second = tmp_path / "models" / "judge-seed", tmp_path / "models" / "judge"
     train_judge_seed.main(tiny_checkpoint, seeds, first, tmp_path / "a.csv", seed=[0, "judge-seed"], **common)
     assert "examples: 8 of at most judge.training.max_length" in capsys.readouterr().out
     train_judge.main(
-        first, seeds, distilled, second, tmp_path / "b.csv", seed=[0, "judge"], replay=5, **common
+        first,
+        seeds,
+        distilled,
+        second,
+        tmp_path / "b.csv",
+        seed=[0, "judge"],
+        replay=5,
+        target="integer",
+        **common,
     )
     log = capsys.readouterr().out
     assert "5 human scores and 6 of the judge's own" in log

@@ -117,11 +117,13 @@ def prompt_ids(tokenizer: Any, messages: list[dict[str, str]], prefill: str = ""
     Args:
         tokenizer: transformers tokenizer of the checkpoint, with its chat template.
         messages: turns with `role` and `content`, the last one the user's.
-        prefill: start of the assistant's answer; it is tokenized by itself, as training tokenizes
-            it directly after the template's generation prompt.
+        prefill: start of the assistant's answer. Its tokens follow those of the prompt, also where the
+            two texts would merge, as in training (`alma.training_data.completion_ids`).
     """
     text = render(tokenizer, messages, add_generation_prompt=True)
-    return token_ids(tokenizer, text + prefill)
+    before = token_ids(tokenizer, text)
+    whole = token_ids(tokenizer, text + prefill) if prefill else before
+    return whole if whole[: len(before)] == before else before + token_ids(tokenizer, prefill)
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:

@@ -1,30 +1,129 @@
-"""Scored responses as the conversations that a judge is trained on."""
+"""Scored responses as what a judge is trained on: conversations with a distribution over the ratings.
 
+The judge's score of a response is the mean of its distribution over the eleven ratings, so it is trained
+on distributions: those of the annotators, and its own. A response's loss is the expected cross-entropy,
+sum over k of p_k * CE(rating k), at the place of the rating, and the plain one on the rest of the answer.
+"""
+
+from bisect import bisect_right
+from itertools import accumulate
+from math import floor
+from statistics import fmean
 from typing import Any
 
+from alma.chat_template import prompt_ids
+from alma.errors import InputError
 from alma.ids import hashed_int
-from alma.judging import judge_answer, judge_messages
+from alma.judging import PREFILL, integer_rating, judge_answer, judge_messages, rating_tokens
 from alma.tables import assistant
 
 
-def judge_conversations(rows: list[dict[str, Any]], seed: list[Any]) -> list[dict[str, Any]]:
-    """Rows of prompt, response and score (0-10) as rows of `prompt` and `completion` messages.
+def certain(rating: int) -> list[float]:
+    """The distribution over 0..10 that holds one rating alone."""
+    return [float(k == rating) for k in range(11)]
 
-    The responses to one prompt stand side by side, prompts and responses in a seeded order, and are
-    trained on in this order: a step then holds good and bad responses to the same prompt, so that
-    what differs in its gradient is their quality, and their shared beginning is computed once.
-    Annotators who disagree give several conversations with one prompt; trained on all of them, the
-    judge's expected rating tends to their mean.
+
+def split_score(score: float) -> list[float]:
+    """The distribution over 0..10 with mean `score` (0-10) on the two ratings around it, or on one."""
+    low = min(floor(score), 9)
+    return [1 - (score - low) if k == low else score - low if k == low + 1 else 0.0 for k in range(11)]
+
+
+def human_ratings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per response of `judge` rows, in their order: prompt, response, ids and p.
+
+    `p` (eleven floats) is the mean over the response's annotators, so its mean is their mean score.
+    """
+    by_response: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_response.setdefault(row["response_id"], []).append(row)
+    keys = ("prompt_id", "response_id", "prompt", "response")
+    return [
+        {key: group[0][key] for key in keys}
+        | {"p": [fmean(p) for p in zip(*(split_score(row["score"]) for row in group), strict=True)]}
+        for group in by_response.values()
+    ]
+
+
+def distillation_targets(rows: list[dict[str, Any]], target: str, seed: list[Any]) -> list[dict[str, Any]]:
+    """`distilled` rows with the `p` that the judge is trained on.
+
+    Args:
+        rows: with score (0-10) and p (the seed judge's own distribution).
+        target: "distribution" keeps p; "sampled" draws one rating of p per response, by seeded hash, so
+            that the mean over the responses stays; "integer" rounds the score, half up.
+        seed: of the draws.
+    """
+
+    def aim(row: dict[str, Any]) -> list[float]:
+        if target == "distribution":
+            return row["p"]
+        if target == "integer":
+            return certain(floor(row["score"] + 0.5))
+        drawn = hashed_int(*seed, "rating", row["response_id"]) / 2**63
+        return certain(min(bisect_right(list(accumulate(row["p"])), drawn), 10))
+
+    return [row | {"p": aim(row)} for row in rows]
+
+
+def judge_conversations(rows: list[dict[str, Any]], seed: list[Any]) -> list[dict[str, Any]]:
+    """Rows of prompt, response and p as rows of `prompt` and `completion` messages.
+
+    The completion holds the likeliest rating; where there are several, `ratings` holds all eleven
+    probabilities. The responses to one prompt stand side by side, prompts and responses in a seeded
+    order, and are trained on in this order: a step then holds good and bad responses to the same prompt,
+    so that what differs in its gradient is their quality, and their shared beginning is computed once.
     """
 
     def place(row: dict[str, Any]) -> tuple[Any, ...]:
         keys = row["prompt"], row["response"]
-        return hashed_int(*seed, keys[0]), keys[0], hashed_int(*seed, *keys), keys[1], row["score"]
+        return hashed_int(*seed, keys[0]), keys[0], hashed_int(*seed, *keys), keys[1], row["p"]
 
     return [
         {
             "prompt": judge_messages(row["prompt"], row["response"]),
-            "completion": assistant(judge_answer(row["score"])),
+            "completion": assistant(judge_answer(integer_rating(row["p"]))),
         }
+        | ({} if max(row["p"]) == 1 else {"ratings": row["p"]})
         for row in sorted(rows, key=place)
+    ]
+
+
+def rating_targets(tokenizer: Any, row: dict[str, Any], ids: list[int]) -> list[dict[str, Any]]:
+    """Soft targets in place of the rating, as `alma.training_data.sft_examples` takes them.
+
+    The probability of a rating of two tokens is that of the first, times that of the second after it;
+    so the expected cross-entropy over the ratings is one over first tokens, with the probabilities of all
+    ratings that begin so, and one over second tokens after each first, with those of the whole ratings.
+
+    Args:
+        tokenizer: of the checkpoint.
+        row: of `judge_conversations`.
+        ids: token ids of the row's prompt and completion.
+
+    Returns:
+        `place` (index in `ids` of the rating's first token), `after` (first token of the rating, or -1
+        where the target is the first), `token` and `weight`; none for a row without `ratings`.
+
+    Raises:
+        InputError: the answer does not begin as it does where the judge is asked for a rating.
+    """
+    if "ratings" not in row:
+        return []
+    start = prompt_ids(tokenizer, row["prompt"], PREFILL)
+    ratings = rating_tokens(tokenizer)
+    likeliest = ratings[integer_rating(row["ratings"])]
+    if ids[: len(start) + len(likeliest)] != [*start, *likeliest]:
+        raise InputError(
+            f"base_model.chat_template: {PREFILL!r} and a rating are other tokens in an answer than where "
+            f"the judge is asked; use a template that writes an assistant's answer as it is"
+        )
+    weights: dict[tuple[int, int], float] = {}
+    for rating, p in zip(ratings, row["ratings"], strict=True):
+        for place in zip((-1, *rating), rating, strict=False):
+            weights[place] = weights.get(place, 0.0) + p
+    return [
+        {"place": len(start), "after": after, "token": token, "weight": weight}
+        for (after, token), weight in sorted(weights.items())
+        if weight > 0
     ]

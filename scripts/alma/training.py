@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from alma.errors import InputError
 from alma.ids import content_id, hashed_int
 from alma.trace.provenance import file_hash, package_versions
 from alma.trainable import freeze_below, lora_config
-from alma.training_data import IGNORED, one_row, preference_examples, sft_examples
+from alma.training_data import IGNORED, one_row, padded, preference_examples, sft_examples
 from alma.workflow import resume
 from alma.workflow.codehash import code_hash
 
@@ -198,7 +199,8 @@ def _row_trainer_class(base: Any, device: str) -> Any:
 
     On a CPU TRL's fused output layer computes the logits of every position, of the prompt too; here
     only those in the loss are computed, through the model's own `logits_to_keep`. On a GPU the
-    fused layer skips the others by itself, so TRL's loss stays.
+    fused layer skips the others by itself, so TRL's loss stays where there are no soft targets, which
+    it does not know.
     """
     from torch.nn.functional import cross_entropy
 
@@ -210,7 +212,7 @@ def _row_trainer_class(base: Any, device: str) -> Any:
             return_outputs: bool = False,
             num_items_in_batch: Any = None,
         ) -> Any:
-            if device != "cpu":
+            if device != "cpu" and "soft_columns" not in inputs:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             loss, count = row_loss(model, inputs, cross_entropy)
             return loss / (count if num_items_in_batch is None else num_items_in_batch)
@@ -218,10 +220,33 @@ def _row_trainer_class(base: Any, device: str) -> Any:
     return RowTrainer
 
 
+def _soft_trainer_class(base: Any) -> Any:
+    """`SFTTrainer` for batches of `padded`."""
+
+    class SoftTrainer(base):
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            loss, count = padded_loss(model, inputs)
+            return loss / (count if num_items_in_batch is None else num_items_in_batch)
+
+    return SoftTrainer
+
+
 def row_loss(model: Any, batch: dict[str, Any], cross_entropy: Any) -> tuple[Any, int]:
-    """Summed loss (nats, float32 scalar) of a batch of `one_row`, and the number of its targets."""
+    """Summed loss (nats, float32 scalar) of a batch of `one_row`, and the number of its labels."""
     targets = batch["shift_labels"][0]
-    kept = (targets != IGNORED).nonzero().flatten()
+    soft = batch.get("soft_columns")
+    wanted = targets != IGNORED
+    count = int(wanted.sum())
+    if soft is not None:
+        wanted = wanted.index_fill(0, soft, True)
+        targets = targets.index_fill(0, soft, IGNORED)
+    kept = wanted.nonzero().flatten()
     logits = model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
@@ -229,7 +254,37 @@ def row_loss(model: Any, batch: dict[str, Any], cross_entropy: Any) -> tuple[Any
         logits_to_keep=kept,
         use_cache=False,
     ).logits[0]
-    return cross_entropy(logits.float(), targets[kept], reduction="sum"), len(kept)
+    loss = cross_entropy(logits.float(), targets[kept], reduction="sum")
+    if soft is not None:
+        places = wanted.cumsum(0)[soft] - 1  # among those kept
+        loss = loss + soft_loss(logits[places], batch)
+    return loss, count
+
+
+def padded_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, int]:
+    """Summed loss (nats, float32 scalar) of a batch of `padded`, and the number of its labels."""
+    from torch.nn.functional import cross_entropy
+
+    targets = batch["shift_labels"]
+    count = int((targets != IGNORED).sum())
+    logits = model(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+    ).logits
+    if "soft_rows" not in batch:
+        kept = targets != IGNORED
+        return cross_entropy(logits[kept].float(), targets[kept], reduction="sum"), count
+    rows, columns = batch["soft_rows"], batch["soft_columns"]
+    targets = targets.clone()
+    targets[rows, columns] = IGNORED
+    kept = targets != IGNORED
+    loss = cross_entropy(logits[kept].float(), targets[kept], reduction="sum")
+    return loss + soft_loss(logits[rows, columns], batch), count
+
+
+def soft_loss(logits: Any, batch: dict[str, Any]) -> Any:
+    """Sum over soft targets of weight times cross-entropy (nats); one row of logits per soft target."""
+    log_p = logits.float().log_softmax(-1).gather(1, batch["soft_tokens"][:, None])[:, 0]
+    return -(batch["soft_weights"] * log_p).sum()
 
 
 def takes_rows(model: Any, examples: list[dict[str, list[int]]]) -> bool:
@@ -242,7 +297,10 @@ def takes_rows(model: Any, examples: list[dict[str, list[int]]]) -> bool:
     import torch
     from torch.nn.functional import cross_entropy
 
-    longest = sorted(examples, key=lambda example: -len(example["input_ids"]))[:2]
+    longest = [
+        {name: example[name] for name in ("input_ids", "labels")}
+        for example in sorted(examples, key=lambda example: -len(example["input_ids"]))[:2]
+    ]
     alone = 0.0
     try:
         with torch.no_grad():
@@ -328,6 +386,7 @@ def train_supervised(
     training: dict[str, Any],
     key: str,
     shuffle: bool = True,
+    soft: Any = None,
 ) -> None:
     """Fine-tune a checkpoint on prompt-completion rows, with the loss on the completions.
 
@@ -342,6 +401,7 @@ def train_supervised(
         training: the config's training.
         key: config key of the training, for messages.
         shuffle: whether each epoch has a seeded order of its own; else all have that of `rows`.
+        soft: gives the soft targets of a row (`alma.training_data.sft_examples`).
 
     Raises:
         InputError: no example is short enough, the chat template does not fit, or the loss is no
@@ -349,7 +409,7 @@ def train_supervised(
     """
     device = choose_device(device)
     start, tokenizer, stop_ids = _load(model, training, device, key)
-    examples = sft_examples(tokenizer, rows, stop_ids, training["max_length"], key)
+    examples = sft_examples(tokenizer, rows, stop_ids, training["max_length"], key, soft)
 
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -362,6 +422,10 @@ def train_supervised(
     steps = total_steps(len(examples), training)
     values = arguments(training, steps=steps, seed=number, device=device, folder=folder)
     trainer_class, in_rows = _trainer_class(SFTTrainer, shuffle), takes_rows(start, examples)
+    collator: Any = one_row if in_rows else None
+    if not in_rows and "soft" in examples[0]:
+        trainer_class = _soft_trainer_class(trainer_class)
+        collator = partial(padded, pad_id=tokenizer.pad_token_id)
     if in_rows:
         trainer_class = _row_trainer_class(trainer_class, device)
         values["include_num_input_tokens_seen"] = "all"  # a row has no padding, and its mask is 4D
@@ -373,7 +437,7 @@ def train_supervised(
                 dataset_kwargs={"skip_prepare_dataset": True},
                 remove_unused_columns=False,
             ),
-            data_collator=one_row if in_rows else None,
+            data_collator=collator,
             train_dataset=Dataset.from_list(examples),
             processing_class=tokenizer,
             peft_config=lora_config(start, training, key),

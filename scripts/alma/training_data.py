@@ -5,6 +5,7 @@ training starts: the prompt's ids are the start of the whole example's, the loss
 the completion, and the last token of the loss ends the sequence.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from alma.chat_template import prompt_ids, render, token_ids
@@ -93,8 +94,13 @@ def _keep_short(
 
 
 def sft_examples(
-    tokenizer: Any, rows: list[dict[str, Any]], stop_ids: list[int], max_length: int, key: str
-) -> list[dict[str, list[int]]]:
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    stop_ids: list[int],
+    max_length: int,
+    key: str,
+    soft: Callable[[Any, dict[str, Any], list[int]], list[dict[str, Any]]] | None = None,
+) -> list[dict[str, Any]]:
     """Prompt-completion rows as token ids and labels, in the order of the rows.
 
     Args:
@@ -103,20 +109,28 @@ def sft_examples(
         stop_ids: end-of-sequence ids.
         max_length: a longer example is left out, never cut.
         key: config key of the training, for messages.
+        soft: gives an example's soft targets from the tokenizer, the row and the token ids.
 
     Returns:
         Dicts of `input_ids` and `labels`, lists of equal length; a label is the token itself in the
-        completion and `IGNORED` in the prompt.
+        completion and `IGNORED` in the prompt. Where any example has soft targets, all have `soft`, a
+        list of dicts: `weight` times the cross-entropy of `token` counts at `place` (an index of
+        `input_ids`), or, with `after` >= 0, at the next place if the token at `place` were `after`.
+        Labels of places with soft targets do not count.
 
     Raises:
         InputError: no example is short enough, or the chat template does not fit.
     """
-    examples = []
+    examples: list[dict[str, Any]] = []
     for row in rows:
         before, after = completion_ids(tokenizer, row["prompt"], row["completion"], stop_ids)
         example = {"input_ids": before + after, "labels": [IGNORED] * len(before) + after}
         check_labels(example, before, stop_ids)
         examples.append(example)
+    if soft is not None:
+        found = [soft(tokenizer, row, e["input_ids"]) for row, e in zip(rows, examples, strict=True)]
+        if any(found):
+            examples = [e | {"soft": targets} for e, targets in zip(examples, found, strict=True)]
     return _keep_short(examples, [len(e["input_ids"]) for e in examples], max_length, key)
 
 
@@ -137,7 +151,7 @@ def preference_examples(
     return _keep_short(examples, lengths, max_length, key)
 
 
-def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
+def one_row(examples: list[dict[str, Any]]) -> dict[str, Any]:
     """Lay a micro-batch out as one row without padding, where equal beginnings are computed once.
 
     The row holds the prompts as a tree: two examples share the tokens that both begin with, short of
@@ -149,7 +163,9 @@ def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
     Returns:
         `input_ids`, `position_ids`, `labels`, `shift_labels`: int64 [1, S]; `shift_labels[0, i]` is
         the token that position i predicts, or `IGNORED`. `attention_mask`: bool [1, 1, S, S], true
-        where a position (row) sees another (column).
+        where a position (row) sees another (column). With soft targets also `soft_columns`,
+        `soft_tokens` (int64 [T]) and `soft_weights` (float32 [T]): position, token that it may predict,
+        and weight. A token that a soft target follows and the example does not hold has a position too.
     """
     import torch
 
@@ -158,12 +174,14 @@ def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
     positions: list[int] = []
     targets: list[int] = []
     known: dict[tuple[int, int], int] = {}  # (place of the token before, token): its place
+    soft: list[tuple[int, int, float]] = []
     for example in examples:
         own = max(example["labels"].count(IGNORED) - 1, 0)  # from here on nothing is shared
-        place = -1
+        place, places = -1, []
         for i, token in enumerate(example["input_ids"]):
             last, shared = place, i < own
             place = known.get((last, token), len(ids)) if shared else len(ids)
+            places.append(place)
             if place < len(ids):
                 continue
             if shared:
@@ -172,6 +190,22 @@ def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
             before.append(last)
             positions.append(i)
             targets.append(example["labels"][i + 1] if i + 1 < len(example["labels"]) else IGNORED)
+        aside: dict[int, int] = {}  # token that the example does not hold: its place
+        for target in example.get("soft", ()):
+            i, token = target["place"], target["after"]
+            if token < 0:
+                place = places[i - 1]
+            elif token == example["input_ids"][i]:
+                place = places[i]
+            else:
+                if token not in aside:
+                    aside[token] = len(ids)
+                    ids.append(token)
+                    before.append(places[i - 1])
+                    positions.append(i)
+                    targets.append(IGNORED)
+                place = aside[token]
+            soft.append((place, target["token"], target["weight"]))
     sees = torch.eye(len(ids), dtype=torch.bool)
     for place, last in enumerate(before):
         if last >= 0:
@@ -183,4 +217,55 @@ def one_row(examples: list[dict[str, list[int]]]) -> dict[str, Any]:
         "attention_mask": sees[None, None],
         "labels": shift_labels,  # the trainer looks for this name before it counts the targets
         "shift_labels": shift_labels,
+    } | _soft_tensors([(0, *target) for target in soft])
+
+
+def _soft_tensors(soft: list[tuple[int, int, int, float]]) -> dict[str, Any]:
+    """Soft targets (row, column, token, weight) of a batch as tensors; none where there are none."""
+    import torch
+
+    if not soft:
+        return {}
+    rows, columns, tokens, weights = zip(*soft, strict=True)
+    return {
+        "soft_rows": torch.tensor(rows),
+        "soft_columns": torch.tensor(columns),
+        "soft_tokens": torch.tensor(tokens),
+        "soft_weights": torch.tensor(weights, dtype=torch.float32),
     }
+
+
+def padded(examples: list[dict[str, Any]], pad_id: int) -> dict[str, Any]:
+    """Lay a micro-batch with soft targets out with padding, for models that do not take `one_row`.
+
+    A token that a soft target follows and the example does not hold needs a row of its own.
+
+    Returns:
+        `input_ids`, `attention_mask`, `labels`, `shift_labels`: int64 [B, S], padded on the right, and
+        the soft targets as in `one_row`, with `soft_rows`.
+    """
+    import torch
+
+    rows = [example["input_ids"] for example in examples]
+    targets = [[*example["labels"][1:], IGNORED] for example in examples]
+    soft: list[tuple[int, int, int, float]] = []
+    for number, example in enumerate(examples):
+        aside: dict[int, int] = {}
+        for target in example.get("soft", ()):
+            i, token = target["place"], target["after"]
+            row, column = number, i - (token < 0)
+            if token >= 0 and token != example["input_ids"][i]:
+                if token not in aside:
+                    aside[token] = len(rows)
+                    rows.append([*example["input_ids"][:i], token])
+                    targets.append([IGNORED] * (i + 1))
+                row = aside[token]
+            soft.append((row, column, target["token"], target["weight"]))
+    width = max(map(len, rows))
+    shift_labels = torch.tensor([row + [IGNORED] * (width - len(row)) for row in targets])
+    return {
+        "input_ids": torch.tensor([row + [pad_id] * (width - len(row)) for row in rows]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+        "labels": shift_labels,
+        "shift_labels": shift_labels,
+    } | _soft_tensors(soft)
