@@ -32,10 +32,10 @@ EVAL_COLUMNS = {"prompt", "category", "reference", "checks"}
 PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
 
 SFT_NEEDED = [
-    {"messages"},
-    {"prompt", "response"},
-    {"prompt", "completion"},
-    {"instruction", "output"},
+    ("messages",),
+    ("prompt", "response"),
+    ("prompt", "completion"),
+    ("instruction", "output"),
 ]
 
 
@@ -79,7 +79,7 @@ def read_judge(
     before = len(problems)
     texts: dict[str, str] = {}
     labels: dict[tuple[str, str], tuple[str, str, list[float]]] = {}
-    rows = read_rows(source, JUDGE_COLUMNS, problems, [JUDGE_COLUMNS])
+    rows = read_rows(source, JUDGE_COLUMNS, problems, [("prompt", "response", "score")])
     for row in rows:
         prompt = take_text(row, "prompt", problems)
         response = take_text(row, "response", problems)
@@ -115,7 +115,7 @@ def read_benchmark(
     table: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
     same: list[str] = []
-    for row in read_rows(source, EVAL_COLUMNS, problems, [{"prompt"}]):
+    for row in read_rows(source, EVAL_COLUMNS, problems, [("prompt",)]):
         where = row.where
         prompt = take_text(row, "prompt", problems)
         optional = {column: take_optional(row, column, problems) for column in ("category", "reference")}
@@ -145,7 +145,7 @@ def read_benchmark(
 def read_pairs(source: str, seeds: list[dict[str, str]], problems: Problems) -> list[dict[str, Any]]:
     """Rows of the judge benchmark: a prompt with a better and a worse response."""
     table: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in read_rows(source, PAIR_COLUMNS, problems, [PAIR_COLUMNS]):
+    for row in read_rows(source, PAIR_COLUMNS, problems, [("prompt", "chosen", "rejected")]):
         prompt, chosen, rejected = (
             take_text(row, column, problems) for column in ("prompt", "chosen", "rejected")
         )

@@ -30,6 +30,7 @@ _BATCH_BYTES = 64 * 1024**2
 EXTENSIONS = (".jsonl", ".json", ".csv", ".parquet")
 _MAX_BAD_LINES = 5
 _MAX_NAMES = 20
+_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def _lines(source: str, raw: bytes, problems: list[str]) -> list[tuple[int, str]] | None:
@@ -264,6 +265,11 @@ def _read_hub(source: str, columns: set[str], problems: list[str]) -> tuple[list
     return rows, names
 
 
+def _starts_with(path: Path, beginning: bytes) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(len(beginning)) == beginning
+
+
 def _read_file(
     source: str, path: Path, columns: set[str], problems: list[str]
 ) -> tuple[list[Row], list[str]]:
@@ -274,6 +280,8 @@ def _read_file(
             problems.append(f"{source}: no such file (looked in {Path.cwd()})")
         elif path.stat().st_size > MAX_BYTES:
             problems.append(f"{source}: {_mib(path.stat().st_size)}")
+        elif _starts_with(path, _LFS):
+            problems.append(f"{source}: found a Git LFS pointer, expected the data (run git lfs pull there)")
         elif path.suffix.lower() == ".parquet":
             return _read_parquet(source, path, columns, problems)
         else:
@@ -288,12 +296,12 @@ def _read_file(
 
 
 def _has_columns(
-    source: str, names: set[str], columns: set[str], choices: list[set[str]], problems: list[str]
+    source: str, names: set[str], columns: set[str], choices: list[tuple[str, ...]], problems: list[str]
 ) -> bool:
     """Whether a file has one of the sets of columns; if not, one problem for the whole file."""
-    if any(choice <= names for choice in choices):
+    if any(names.issuperset(choice) for choice in choices):
         return True
-    wanted = ", or ".join(" and ".join(sorted(choice)) for choice in choices)
+    wanted = ", or ".join(" and ".join(choice) for choice in choices)
     shown = ", ".join(map(shorten, sorted(names)[:_MAX_NAMES]))
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     almost = sorted(n for n in names - columns if n.strip().casefold() in columns)
@@ -305,7 +313,7 @@ def _has_columns(
 
 
 def read_rows(
-    source: str, columns: set[str], problems: list[str], needed: list[set[str]] | None = None
+    source: str, columns: set[str], problems: list[str], needed: list[tuple[str, ...]] | None = None
 ) -> list[Row]:
     """Read every row of a source; columns that the table has no use for are noted and left out.
 
@@ -313,7 +321,7 @@ def read_rows(
         source: a path, or `hub:OWNER/NAME@REVISION[:SPLIT]`.
         columns: names of the columns that are of use.
         problems: where faults are added, one line each.
-        needed: sets of columns of which the file must have one; a problem, and no rows, where it has none.
+        needed: columns that the file must have, or others; a problem, and no rows, where it has none of them.
 
     Returns:
         The rows that can be read, in the order of the file.

@@ -280,6 +280,7 @@ def deep(depth: int) -> bytes:
     return b'{"prompt": ' + b"[" * depth + b"]" * depth + b"}"
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13085339\n"
 BAD_FILES: list[tuple[str, str, bytes, tuple[str, ...]]] = [
     ("empty", "jsonl", b"", ("found no rows",)),
     ("blank lines", "jsonl", b"\n \n\t\n", ("found no rows",)),
@@ -300,6 +301,8 @@ BAD_FILES: list[tuple[str, str, bytes, tuple[str, ...]]] = [
     ("2,000,001 lines", "jsonl", b"\n" * 2_000_001, ("2,000,001 lines, expected at most 2,000,000",)),
     ("a pickle", "jsonl", pickle.dumps([{"prompt": "a"}]), ("line 1: found", "UTF-8 text")),
     ("gzip", "jsonl.gz", b"\x1f\x8b\x08", ("found the extension '.gz', expected one of .jsonl",)),
+    ("a Git LFS pointer", "jsonl", LFS_POINTER, ("found a Git LFS pointer, expected the data",)),
+    ("a Git LFS pointer", "parquet", LFS_POINTER, ("found a Git LFS pointer, expected the data",)),
     ("another extension", "txt", b"hello", ("found the extension '.txt', expected one of",)),
     ("broken", "json", b'[{"prompt": "a"},\n{"prompt" "b"}]', ("broken JSON", "line 2", "expected")),
     ("JSON Lines", "json", b'{"prompt": "a"}\n{"prompt": "b"}', ("name the file .jsonl",)),
