@@ -86,7 +86,7 @@ def test_bombs_cost_no_memory_and_bad_models_load_no_library():
     """In a process of its own: the highest use of memory is the process's, and nothing is imported yet."""
     done = subprocess.run(
         [sys.executable, "-c", ALONE],
-        cwd=ROOT / "tests",
+        cwd=ROOT / "tests" / "support",
         env=os.environ | {"PYTHONPATH": f"{ROOT}/scripts:{ROOT}/tests/support"},
         capture_output=True,
         text=True,

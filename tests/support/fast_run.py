@@ -34,7 +34,7 @@ PARTS = (
 SMALL = {
     "run": "small",
     "base_model": {"source": "base.txt", "chat_template": "templates/chatml.jinja"},
-    "engine": {"threads": 1, "max_model_len": 768},
+    "engine": {"threads": 1},
     "labels": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"},
     "prompts": {
         "shards": 1,
