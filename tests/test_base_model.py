@@ -1,6 +1,7 @@
 """The base checkpoint: sources, packages, chat templates, special tokens, and the files written."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -134,6 +135,93 @@ def test_a_failed_save_leaves_the_old_checkpoint(tiny_checkpoint, tmp_path, monk
         save_checkpoint(model, tokenizer, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+# Saves a model from a child process that is killed at its n-th touch of a file, for n = 1, 2, ... until one
+# child comes to its end; prints what each left: absent, old, new, or broken.
+KILLED_SAVES = """
+import hashlib, json, os, shutil, signal, sys
+from pathlib import Path
+
+import safetensors.torch, transformers.modeling_utils
+
+from alma.checkpoints import MODEL_FILES, load_model, load_tokenizer, save_checkpoint
+
+source, folder = Path(sys.argv[1]), Path(sys.argv[2])
+model, tokenizer = load_model(source), load_tokenizer(source)
+model.model.embed_tokens.weight.data.zero_()
+
+
+def kill_at(point):
+    seen = 0
+
+    def touched(path):
+        nonlocal seen
+        if str(path).startswith(str(folder.parent)):
+            seen += 1
+            if seen == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    whole = safetensors.torch.save_file
+
+    def write_half(tensors, path, **more):  # safetensors writes outside of Python's sight
+        whole(tensors, path, **more)
+        if seen + 1 == point:
+            os.truncate(path, Path(path).stat().st_size // 2)
+        touched(path)
+
+    transformers.modeling_utils.safe_save_file = write_half
+    watched = {"open", "os.rename", "os.remove", "os.mkdir", "os.chmod", "os.rmdir", "os.truncate"}
+    sys.addaudithook(lambda event, facts: touched(facts[0]) if event in watched else None)
+
+
+def left():
+    sums = folder / "SHA256SUMS"
+    if not sums.exists():
+        return "absent"
+    for line in sums.read_text().splitlines():
+        digest, name = line.split()
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return "broken"
+    old = source / "model.safetensors"
+    return "old" if old.read_bytes() == (folder / "model.safetensors").read_bytes() else "new"
+
+
+found, point = [], 0
+while not found or found[-1][0] != "ended":
+    shutil.rmtree(folder, ignore_errors=True)
+    if sys.argv[3] == "over the old one":
+        shutil.copytree(source, folder)
+    point += 1
+    child = os.fork()
+    if child == 0:
+        kill_at(point)
+        save_checkpoint(model, tokenizer, folder)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+    found.append(("killed" if status else "ended", left()))
+print(json.dumps([found, sorted(path.name for path in folder.parent.iterdir())]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["into an empty folder", "over the old one"])
+def test_a_save_killed_at_any_point_leaves_a_whole_checkpoint_or_none(tiny_checkpoint, tmp_path, where):
+    """The real `save_checkpoint` under SIGKILL; what is there by SHA256SUMS is whole."""
+    folder = tmp_path / "models" / "sft-0"
+    folder.parent.mkdir()
+    command = [sys.executable, "-c", KILLED_SAVES, str(tiny_checkpoint), str(folder), where]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "scripts")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found, files = json.loads(done.stdout.splitlines()[-1])
+    assert found[-1] == ["ended", "new"]
+    assert len(found) > 30, "the save touches the seven files several times each"
+    assert {state for _, state in found[:-1]} <= {"absent", "old", "new"}
+    assert ("old" in {state for _, state in found}) == (where == "over the old one")
+    assert files == ["sft-0"], "the last save clears away what the killed ones left"
 
 
 def test_sampling_defaults_go_and_every_eos_id_stays(copy, tmp_path):

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,10 @@ def _write_files(model: Any, tokenizer: Any, folder: Path) -> None:
 def save_checkpoint(model: Any, tokenizer: Any, folder: str | Path) -> None:
     """Write a model and its tokenizer as the files `MODEL_FILES`, all or none.
 
-    They are written to a temporary sibling first and moved file by file; other files of the folder
-    (provenance.json, the resume state of a trainer beside it) stay.
+    They are written to a temporary sibling first and moved file by file, SHA256SUMS last: a folder with
+    SHA256SUMS holds a whole checkpoint, wherever a save was killed. Other files of the folder
+    (provenance.json, the resume state of a trainer beside it) stay. No two jobs save to one folder at a
+    time, so a sibling that a killed one left, which is as large as the model, is removed.
 
     Args:
         model: a transformers causal language model; float32 and bfloat16 are kept, any other type
@@ -167,6 +170,8 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: str | Path) -> None:
         raise ValueError(f"pad token {tokenizer.pad_token!r} must be set and differ from EOS")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{escape(folder.name)}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         _write_files(model, tokenizer, temporary)
@@ -177,6 +182,7 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: str | Path) -> None:
             with (temporary / name).open("rb") as handle:
                 os.fsync(handle.fileno())
             (temporary / name).chmod(mode)  # safetensors leaves it to the owner alone
+        (folder / MODEL_FILES[-1]).unlink(missing_ok=True)
         for name in MODEL_FILES:
             os.replace(temporary / name, folder / name)
     finally:
