@@ -168,7 +168,7 @@ def test_the_defaults_fit_together(monkeypatch):
     used = (given["rounds"] - 1) * given["prompts_per_round"]
     written = given["prompts"]["shards"] * given["prompts"]["raw_per_shard"]
     assert used <= given["prompts"]["clusters"] <= written / 4
-    assert given["judge"]["distillation"]["pairs"] <= 2 * given["prompts_per_round"]
+    assert given["judge"]["distillation"]["pairs"] <= used
     assert given["samples_per_block"] <= given["samples_per_prompt"]
     assert given["prompts_per_shard"] <= given["prompts_per_round"]
 

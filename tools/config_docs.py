@@ -25,7 +25,7 @@ several files the later ones are laid over the earlier ones, key by key. Without
 demonstration: it takes `config.yaml` and the defaults. The last column shows what the demonstration changes;
 where it is empty the default applies there too. A wrong key or value is refused before any job starts.
 
-The defaults are for a base model of some billion weights on a GPU of 80 GB and a few thousand human labels.
+The defaults are for a base model of some billion weights on GPUs and a few thousand human labels.
 
 A *source* is a local path, `hub:OWNER/NAME@REVISION` (the revision is a full commit hash; for a data set
 also `hub:OWNER/NAME@REVISION:SPLIT`), or `package:NAME` for a model that a package carries.
