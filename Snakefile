@@ -23,7 +23,7 @@ include: "rules/common.smk"
 wildcard_constraints:
     run="|".join(RUNS),
     checkpoint=r"base|sft-\d+|judge-seed|judge|round-\d+",
-    round=r"[1-9]\d*",
+    round=r"[2-9]|[1-9]\d+",  # a later round; round 1 is the SFT
     shard=r"\d+",
     block=r"\d+",
     index=r"\d+",
@@ -33,8 +33,8 @@ wildcard_constraints:
 
 include: "rules/seeds.smk"
 include: "rules/base_model.smk"
-include: "rules/prompts.smk"
 include: "rules/sft.smk"
+include: "rules/prompts.smk"
 include: "rules/responses.smk"
 include: "rules/judge.smk"
 include: "rules/scores.smk"

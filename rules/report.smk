@@ -23,9 +23,7 @@ rule measure_round:
         ),
         responses=from_run(lambda w: round_files(w.run, w.round, "samples")),
         scores=from_run(lambda w: round_files(w.run, w.round, "scores")),
-        selected=from_run(
-            lambda w: [f"results/{w.run}/rounds/{w.round}/selected/{s}.parquet" for s in shards(w.run)]
-        ),
+        selected=from_run(lambda w: selected_files(w.run, w.round)),
     output:
         scores="results/{run}/tables/rounds/{round}/scores.csv",
         best_of_n="results/{run}/tables/rounds/{round}/best_of_n.csv",

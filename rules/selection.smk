@@ -1,10 +1,8 @@
-# The best response a prompt, a preference pair a prompt, and the round's data sets.
+# The best response per prompt, a preference pair per prompt, and the round's data sets. Round 1 is the SFT
+# (rules/sft.smk).
 
 
-def dataset_sources(run, round_):
-    """Where the data set of a round comes from: the seeds, or the round's selected responses."""
-    if round_ == 1:
-        return [f"results/{run}/seeds/sft.parquet"]
+def selected_files(run, round_):
     return [f"results/{run}/rounds/{round_}/selected/{s}.parquet" for s in shards(run)]
 
 
@@ -40,7 +38,7 @@ rule select_responses:
 
 rule build_dataset:
     input:
-        sources=from_run(lambda w: dataset_sources(w.run, int(w.round))),
+        selected=from_run(lambda w: selected_files(w.run, w.round)),
     output:
         dataset="results/{run}/rounds/{round}/dataset.parquet",
         preferences="results/{run}/rounds/{round}/preferences.parquet",

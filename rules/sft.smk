@@ -1,4 +1,27 @@
-# The first round: the base model fine-tuned on the seed pairs, once for each training seed.
+# The first round: the base model fine-tuned on the seed pairs, one checkpoint per training seed.
+
+
+rule build_sft_dataset:
+    input:
+        seeds=from_run("results/{run}/seeds/sft.parquet"),
+    output:
+        dataset="results/{run}/rounds/1/dataset.parquet",
+    log:
+        "results/{run}/logs/build_sft_dataset.log",
+    benchmark:
+        "results/{run}/benchmarks/build_sft_dataset.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=spec("build_sft_dataset"),
+    message:
+        "Building the data set of round 1 from the seeds"
+    script:
+        "../scripts/build_sft_dataset.py"
 
 
 rule train_sft:

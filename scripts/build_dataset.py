@@ -1,8 +1,7 @@
-"""Make the training data of one round, in TRL's prompt-completion and preference formats.
+"""Make the training data of a later round, in TRL's prompt-completion and preference formats.
 
 Reads:
-    round 1: seeds/sft.parquet (prompt, completion as message lists).
-    later rounds: rounds/{round}/selected/{shard}.parquet.
+    rounds/{round}/selected/{shard}.parquet.
 Writes:
     rounds/{round}/dataset.parquet: prompt_id, prompt, completion (message lists; role, content).
     rounds/{round}/preferences.parquet: prompt_id, prompt, chosen, rejected (message lists); a row
@@ -42,7 +41,7 @@ def to_datasets(
     return dataset, preferences
 
 
-def main(sources: list[str], dataset: str | Path, preferences: str | Path, *, round_: int) -> None:
+def main(selected: list[str], dataset: str | Path, preferences: str | Path, *, round_: int) -> None:
     """Write both data sets of the round.
 
     Raises:
@@ -51,11 +50,7 @@ def main(sources: list[str], dataset: str | Path, preferences: str | Path, *, ro
     from alma.errors import InputError
     from alma.tables import read_tables, write_table
 
-    if round_ == 1:
-        rows = read_tables(sources, "sft")
-        pairs: list[dict[str, Any]] = []
-    else:
-        rows, pairs = to_datasets(read_tables(sources, "selected"))
+    rows, pairs = to_datasets(read_tables(selected, "selected"))
     if not rows:
         raise InputError(
             f"round {round_}: no prompt has a response that can be chosen "
@@ -72,7 +67,7 @@ if "snakemake" in globals():
 
     with job(snakemake) as config:
         main(
-            list(snakemake.input.sources),
+            list(snakemake.input.selected),
             snakemake.output.dataset,
             snakemake.output.preferences,
             **config,

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from rule_texts import written_rules
 
 from alma.workflow.config import ROOT
 
@@ -29,9 +30,18 @@ def planned_edges():
 
 
 def test_the_readme_shows_the_rule_graph():
+    """In the order of the rules, as the Snakefile includes them."""
     block = (ROOT / "README.md").read_text().split("```mermaid")[1].split("```")[0]
-    shown = set(re.findall(r"(\w+) --> (\w+)", block))
-    assert shown == planned_edges()
+    order = [*(rule.name for rule in written_rules()), "evaluate"]
+    edges = sorted(planned_edges(), key=lambda edge: [order.index(name) for name in edge])
+    wanted = "".join(f"    {a} --> {b}\n" for a, b in edges)
+    assert block == f"\nflowchart TB\n{wanted}", f"the README's chart should be\n{wanted}"
+
+
+def test_the_readme_names_the_stages_in_the_order_of_the_includes():
+    named = re.findall(r"^\| [\w ]+ \| `(rules/\w+\.smk)` \|", (ROOT / "README.md").read_text(), re.M)
+    included = re.findall(r'^include: "(rules/\w+\.smk)"', (ROOT / "Snakefile").read_text(), re.M)
+    assert ["rules/common.smk", *named] == included
 
 
 def test_named_tests_and_files_exist():

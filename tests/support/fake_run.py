@@ -264,6 +264,7 @@ def write_recorded_run(home: Path, run: str = "default", shared: str = "") -> Pa
 
 def _write_recorded_run(made: Recorder) -> None:
     import build_dataset
+    import build_sft_dataset
     import read_seeds
     import select_responses
 
@@ -276,11 +277,11 @@ def _write_recorded_run(made: Recorder) -> None:
     write_table(seeds, "sft", read_seeds.read_sft("data/sft.jsonl", [])[0])
     made.record("read_seeds", ["data/sft.jsonl"], [seeds], seed=0, sft="data/sft.jsonl")
     made.train("base_model", "base", [seeds], [0])
-    first = [made.at(f"rounds/1/{name}.parquet") for name in ("dataset", "preferences")]
-    build_dataset.main([seeds], *first, round_=1)
-    made.record("build_dataset", [seeds], first, {"round": "1"}, round_=1)
+    first = made.at("rounds/1/dataset.parquet")
+    build_sft_dataset.main(seeds, first)
+    made.record("build_sft_dataset", [seeds], [first])
     for name in ("sft-0", "sft-1"):
-        made.train("train_sft", name, [*made.model("base"), first[0]], [0, "sft", int(name[-1])])
+        made.train("train_sft", name, [*made.model("base"), first], [0, "sft", int(name[-1])])
     made.train("train_judge", "judge", made.model("base"), [0, "judge"])
 
     root = Path("results") / made.run
@@ -308,7 +309,7 @@ def _write_recorded_run(made: Recorder) -> None:
     write_table(clusters, "cluster", members)
     made.record("cluster_prompts", [unique], [clusters], seed=0)
 
-    sets = [first[0]]
+    sets = [first]
     for round_, checkpoints in SAMPLED.items():
         names = {"round": str(round_), "shard": "0"}
         shard, selected = (made.at(f"rounds/{round_}/{kind}/0.parquet") for kind in ("prompts", "selected"))

@@ -66,7 +66,7 @@ FROM_SEED_JUDGE = {"score_heldout/judge-seed", "score_distillation", "train_judg
 # All that follows from other SFT seeds: the base model and the seed judge stay. The stand-in writes
 # other prompts, but the filters drop as many as before, so their figure is cut off.
 FROM_SFT_SEEDS = (
-    {"read_seeds", "build_dataset/1", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
+    {"read_seeds", "build_sft_dataset", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
     | {"embed_prompts/0", "cluster_prompts", "plot_prompts"}
     | {"round_prompts/2-0", "round_prompts/3-0"}
     | OWN_SCORES
@@ -231,7 +231,7 @@ CASES = [
     Case(
         "sft-edit",
         "edit the response of an SFT seed row (new prompts depend on its prompt alone)",
-        {"read_seeds", "build_dataset/1", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
+        {"read_seeds", "build_sft_dataset", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
         | OWN_SCORES
         | sampled(2, ("sft-0",))
         | sampled(3, ("sft-0",))
