@@ -10,6 +10,8 @@ from pathlib import Path
 import fast_run
 import pytest
 
+from alma.workflow import accept, replay
+
 pytestmark = pytest.mark.slow  # each test starts Snakemake a few times
 ROOT = Path(__file__).parents[1]
 UNIQUE = "results/small/prompts/unique.parquet"
@@ -151,6 +153,18 @@ def test_a_refused_config_is_the_message_of_the_run(run):
         assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("name", ["_prepare_dag", "_build_dag"])
+def test_another_snakemake_is_a_message(monkeypatch, capsys, finished, name):
+    from snakemake import api
+
+    monkeypatch.delattr(api.Workflow, name)
+    for command in (replay.main, accept.main):
+        assert command([str(finished.path("seeds")), "--configfile", str(finished.folder / "my.yaml")]) == 1
+        printed = capsys.readouterr().err
+        assert "does not fit this command" in printed
+        assert name in printed
+
+
 def test_make_hands_the_job_and_the_options_on():
     command = ["make", "-n", "replay", "JOB=results/a/b.parquet", "ARGS=--pdb"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -191,6 +205,7 @@ def test_a_harmless_edit_is_accepted_recorded_and_a_real_one_runs(run):
         status, printed, _ = tool(run, "trace", *options, configfile=None)
         assert status == 0
         assert f"accepted code {old[:8]} -> {new[:8]} | R. Reader | " in printed
+        assert UNIQUE in printed
         assert "a copy of a list" in printed
 
     edit(run, "unique_prompts.py", "total = len(list(rows))", "total = len(rows) + 0")

@@ -186,8 +186,13 @@ def check_text(facts: Facts) -> str:
         shown = ", ".join(facts["unrecorded"][:5])
         more = " and more" * (len(facts["unrecorded"]) > 5)
         lines.append(f"no record, so not checked: {len(facts['unrecorded'])} files ({shown}{more})")
+    accepted: dict[str, list[str]] = {}
     for artifact in facts["accepted"]:
-        lines += [f"{artifact['path']}: {printable(accepted_text(entry))}" for entry in artifact["entries"]]
+        for entry in artifact["entries"]:
+            accepted.setdefault(printable(accepted_text(entry)), []).append(artifact["path"])
+    for text, paths in accepted.items():
+        more = f" and {len(paths) - 3} more" * (len(paths) > 3)
+        lines += [text, f"    {', '.join(paths[:3])}{more}"]
     bad = len(facts["damaged"])
     lines.append(f"{facts['checked']} files checked, {bad or 'none'} damaged or missing")
     return "\n".join(lines)

@@ -26,6 +26,7 @@ from alma.workflow.run_lock import another_run_is_alive
 
 ALWAYS = ("code",)  # what is accepted without being named
 INPUTS = "inputs"
+_USED = ("metadata", "_get_key", "_input", "_params", "_write_record")  # of Snakemake's records
 
 
 @dataclass
@@ -119,8 +120,16 @@ def accept(dag: Any, stale: Sequence[Stale], reason: str, who: str) -> None:
     """Write the acceptance into the records, and then today's spec into Snakemake's.
 
     In this order: where it is cut off in between, the jobs run again.
+
+    Raises:
+        InputError: Snakemake's records are not as they are written here.
     """
     persistence = dag.workflow.persistence
+    gone = [name for name in _USED if not callable(getattr(persistence, name, None))]
+    if gone:
+        raise InputError(
+            f"this Snakemake does not fit this command (no {', '.join(gone)}); nothing was accepted"
+        )
     time = datetime.now(UTC).isoformat(timespec="seconds")
     for one in stale:
         changes = {key: {"old": old, "new": new} for key, (old, new) in one.changes.items()}

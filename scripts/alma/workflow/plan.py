@@ -14,6 +14,7 @@ from typing import Any
 
 from alma.errors import InputError
 from alma.workflow.config import ROOT
+from alma.workflow.run_lock import release
 
 EVERYTHING = ("all", "variants", "ablations")  # the targets that reach every job of a config
 
@@ -63,6 +64,8 @@ def plan(home: Path, path: str, configfiles: Sequence[str] = ()) -> Iterator[Any
             raise InputError(_message(error)) from error
         except (AttributeError, TypeError) as error:
             raise InputError(f"Snakemake {__version__} does not fit this command ({error})") from error
+        finally:
+            release()
         yield dag
 
 

@@ -45,6 +45,12 @@ def hold(folder: Path = _FOLDER) -> bool:
     return removed
 
 
+def release() -> None:
+    """Let the lock go before the process ends: for a command that only reads the Snakefile."""
+    while _held:
+        os.close(_held.pop())
+
+
 def another_run_is_alive(folder: Path = _FOLDER) -> bool:
     """Whether another process holds the lock of this working directory now."""
     try:
