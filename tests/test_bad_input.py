@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alma import pooling
-from alma.chat_template import live_tokens, prompt_ids, text_ids
+from alma.chat_template import live_tokens, prompt_ids, text_ids, token_ids
 from alma.checkpoints import load_tokenizer, special_tokens
 from alma.errors import InputError
 from alma.fewshot import layout
@@ -261,6 +261,21 @@ def test_what_is_sampled_is_what_is_trained_on(chat):
         before, after = completion_ids(tokenizer, user(bad), assistant(bad), [tokenizer.eos_token_id])
         assert tokenizer.decode(before + after).endswith(bad + tokenizer.eos_token)
         assert before == prompt_ids(tokenizer, user(bad))
+
+
+def test_an_answer_is_read_where_it_was_trained_also_where_it_would_merge_with_the_prompt():
+    """A template that ends in half of a token: both sides begin the answer after the prompt's own ids."""
+    tokenizer = tiny_model.unigram_tokenizer()
+    assert tokenizer.convert_ids_to_tokens(token_ids(tokenizer, "the")) == ["▁the"]
+    for template_end, answer in (("<s>", "the cat"), ("<s>t", "he cat"), ("<s>\n", "the cat")):
+        tokenizer.chat_template = (
+            "{% for m in messages %}{% if m['role'] == 'assistant' %}" + template_end + "{% endif %}"
+            "{{ m['content'] }}</s>{% endfor %}{% if add_generation_prompt %}" + template_end + "{% endif %}"
+        )
+        before, after = completion_ids(tokenizer, user("Hi"), assistant(answer), [tokenizer.eos_token_id])
+        assert prompt_ids(tokenizer, user("Hi")) == before
+        assert prompt_ids(tokenizer, user("Hi"), answer) == [*before, *after[:-1]]
+        assert tokenizer.decode([*before, *after]) == f"Hi</s>{template_end}{answer}</s>"
 
 
 def test_a_control_token_that_cannot_be_cut_is_refused():

@@ -123,7 +123,7 @@ def prompt_ids(tokenizer: Any, messages: list[dict[str, str]], prefill: str = ""
     text = render(tokenizer, messages, add_generation_prompt=True)
     before = token_ids(tokenizer, text)
     whole = token_ids(tokenizer, text + prefill) if prefill else before
-    return whole if whole[: len(before)] == before else before + token_ids(tokenizer, prefill)
+    return whole if whole[: len(before)] == before else before + token_ids(tokenizer, prefill, goes_on=True)
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
