@@ -78,7 +78,7 @@ rule score_evaluation:
         spec=spec(
             "score_evaluation",
             threads=from_config("engine", "threads"),
-            engine=engine,
+            engine=judge_engine,
             min_mass=from_config("judge", "min_mass"),
             max_unreadable=from_config("judge", "max_unreadable"),
         ),

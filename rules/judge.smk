@@ -1,6 +1,14 @@
 # The judge: trained on the human scores (judge-seed), then on its own scores of sampled responses (judge).
 
 
+def judge_engine(w):
+    """The engine's part of a spec where the judge is asked: `judge.dtype` says how exact it is read."""
+    dtype = cfg(w, "judge", "dtype")
+    return engine(w) | (
+        {"head_dtype": "float32"} if dtype == "auto" else {"dtype": dtype, "head_dtype": dtype}
+    )
+
+
 def distillation_prompts(run):
     """Prompts whose responses the judge is trained on itself: each gives one per SFT checkpoint.
 
@@ -103,7 +111,7 @@ rule score_distillation:
             "score_distillation",
             threads=from_config("engine", "threads"),
             seed=from_config("seed"),
-            engine=engine,
+            engine=judge_engine,
             pairs=from_config("judge", "distillation", "pairs"),
             min_mass=from_config("judge", "min_mass"),
             max_unreadable=from_config("judge", "max_unreadable"),
@@ -174,7 +182,7 @@ rule score_heldout:
             "score_heldout",
             threads=from_config("engine", "threads"),
             seed=from_config("seed"),
-            engine=engine,
+            engine=judge_engine,
             shots=lambda w: cfg(w, "judge", "shots") if w.checkpoint == "base" else 0,
             min_mass=from_config("judge", "min_mass"),
         ),

@@ -30,7 +30,7 @@ rule score_responses:
             "score_responses",
             threads=from_config("engine", "threads"),
             seed=from_config("seed"),
-            engine=engine,
+            engine=judge_engine,
             shots=few_shot_judge,
             score=from_config("judge", "score"),
             min_mass=from_config("judge", "min_mass"),

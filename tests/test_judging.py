@@ -12,7 +12,7 @@ import score_heldout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alma.engine import Engine
+from alma.engine import Engine, open_engine
 from alma.errors import InputError
 from alma.judging import (
     PREFILL,
@@ -314,3 +314,28 @@ def test_distillation_pairs_are_seeded_distinct_and_finished():
     assert len(chosen) == 5 and all(row["response"] and row["finish_reason"] == "stop" for row in chosen)
     every = score_distillation.choose_pairs(rows, 1000, seed=0)
     assert len({(row["prompt_id"], row["response"]) for row in every}) == len(every) < len(rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype", "overrides"),
+    [
+        ({"dtype": "bfloat16", "head_dtype": "float32"}, "bfloat16", {"head_dtype": "float32"}),
+        ({"dtype": "auto", "head_dtype": "float32"}, "float32", {}),  # on a CPU all is float32
+        ({"dtype": "bfloat16"}, "bfloat16", {}),  # a model that is sampled
+    ],
+)
+def test_the_output_layer_of_a_judge_is_float32(monkeypatch, changes, dtype, overrides):
+    """Recipe, trap 27: what vLLM is told; benchmarks/bench_judge_dtype.py measures what it gives."""
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=LoadedModel))
+    monkeypatch.setattr("alma.engine._prepare_environment", lambda *_: None)
+    options = {"device": "cpu", "max_model_len": 64, "max_num_seqs": 4, "kv_cache_gib": 1}
+    told = open_engine("m", options | changes).llm.told
+    assert told["dtype"] == dtype and told["hf_overrides"] == overrides
+
+
+class LoadedModel:
+    def __init__(self, **told):
+        self.told = told
+
+    def get_tokenizer(self):
+        return None

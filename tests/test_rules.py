@@ -36,5 +36,12 @@ def test_threads_are_written_in_the_spec_alone(rule):
 
 @every_rule
 def test_a_gpu_is_asked_for_where_the_device_is_told(rule):
-    told = re.search(r"\bengine=engine\b|\bdevice=", rule.directives["params"])
+    told = re.search(r"\bengine=\w+|\bdevice=", rule.directives["params"])
     assert bool(told) == ("gpu=needs_gpu" in rule.directives["resources"])
+
+
+@every_rule
+def test_the_judge_is_read_as_judge_dtype_says(rule):
+    """Recipe, trap 27: every rule that asks a judge for scores, and no other."""
+    asks = "score_pairs(" in (ROOT / "scripts" / f"{rule.name}.py").read_text()
+    assert asks == ("engine=judge_engine" in rule.directives["params"])

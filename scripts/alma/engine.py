@@ -181,7 +181,8 @@ def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:
     Args:
         model: folder of the checkpoint.
         engine: the config's `engine` (device, dtype, max_model_len, max_num_seqs, kv_cache_gib,
-            gpu_memory_utilization, tensor_parallel_size).
+            gpu_memory_utilization, tensor_parallel_size). A judge's also has `head_dtype`, the type of
+            the output layer, for which vLLM takes the weights' type where nothing is said.
     """
     gpu = use_gpu(engine["device"])
     _prepare_environment(gpu, engine["kv_cache_gib"])
@@ -189,8 +190,12 @@ def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:
 
     gc.freeze()  # vLLM runs the garbage collector as it starts; it need not walk what was imported
     dtype = engine["dtype"]
+    if dtype == "auto":
+        dtype = "bfloat16" if gpu else "float32"
+    head = engine.get("head_dtype", dtype)
     options: dict[str, Any] = {
-        "dtype": ("bfloat16" if gpu else "float32") if dtype == "auto" else dtype,
+        "dtype": dtype,
+        "hf_overrides": {} if head == dtype else {"head_dtype": head},
         "max_model_len": engine["max_model_len"],
         "max_num_seqs": engine["max_num_seqs"],
         "enable_prefix_caching": True,
