@@ -51,7 +51,7 @@ def test_the_card_states_the_counts(name):
 
 def test_the_card_states_the_other_numbers():
     prompts = Counter(row["prompt"] for row in ROWS["judge"])
-    assert f"({len(prompts)} prompts, 3 responses each)" in CARD
+    assert f"({len(prompts)} prompts with 3 responses each)" in CARD
     assert set(prompts.values()) == {3}
     assert f"checks on {sum('checks' in row for row in ROWS['eval'])} of them" in CARD
     categories = {row["category"] for rows in ROWS.values() for row in rows}

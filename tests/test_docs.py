@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import read_seeds
 import yaml
 from rule_texts import written_rules
 
@@ -72,6 +73,23 @@ def anchors(page):
     """The anchors that a page's headings have on the usual hosts."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_tests_exist(page):
+    sources = {path.stem: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    defined = set(re.findall(r"^def (test_\w+)", "\n".join(sources.values()), flags=re.M))
+    named = set(re.findall(r"\b(test_\w+)(?:\.py)?\b", page.read_text()))
+    assert named <= defined | set(sources)
+
+
+def test_the_readme_names_every_column_of_the_labels():
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*) \|$", (ROOT / "README.md").read_text(), flags=re.M)
+    named = {key: set(re.findall(r"`(\w+)`", text)) for key, text in rows}
+    assert named["labels.sft"] == read_seeds.SFT_COLUMNS
+    assert named["labels.judge"] >= read_seeds.JUDGE_COLUMNS
+    assert named["evaluation.benchmarks"] == read_seeds.EVAL_COLUMNS
+    assert named["judge.benchmark"] == read_seeds.PAIR_COLUMNS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
