@@ -95,13 +95,13 @@ def test_tables_compare_the_variants_with_the_main_run(finished):
 # What a run makes of its own where it differs from its parent in one seed.
 REPLICATES = {
     "training": {"train_sft", "train_round", "sample_responses", "score_responses", "train_judge"},
-    "sampling": {"sample_responses", "score_responses", "train_round", "train_judge"},
+    "sampling": {"sample_responses", "score_responses", "train_round"},
     "judge": {"train_judge_seed", "train_judge", "score_responses", "train_round"},
 }
 SHARED = {
     "training": {"read_seeds", "base_model", "synthesize_prompts", "round_prompts", "train_judge_seed"},
-    "sampling": {"read_seeds", "base_model", "round_prompts", "train_sft", "train_judge_seed"},
-    "judge": {"read_seeds", "base_model", "round_prompts", "train_sft"},
+    "sampling": {"read_seeds", "base_model", "round_prompts", "train_sft", "train_judge_seed", "train_judge"},
+    "judge": {"read_seeds", "base_model", "round_prompts", "train_sft", "sample_distillation"},
 }
 
 
