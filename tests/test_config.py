@@ -154,6 +154,11 @@ def test_the_docs_page_is_in_sync_with_the_schema():
     assert config_docs.PAGE.read_text() == config_docs.page(), "run: python tools/config_docs.py"
 
 
+@pytest.mark.parametrize("value", [1e-5, 5e-7, 0.00015, 1.5e-10, "1e-05", [3, 5]])
+def test_the_docs_page_shows_values_as_yaml_reads_them(value):
+    assert yaml.safe_load(config_docs.as_yaml(value)) == value
+
+
 def test_the_defaults_fit_together(monkeypatch):
     monkeypatch.chdir(ROOT)
     given = {key: loaded(DEMONSTRATION)[key] for key in ("labels", "evaluation")} | {"base_model": "data"}

@@ -4,6 +4,7 @@ Run: python tools/config_docs.py   (a test fails while the page and its sources 
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ also `hub:OWNER/NAME@REVISION:SPLIT`), or `package:NAME` for a model that a pack
 | key | legal values | default | meaning | demonstration |
 |---|---|---|---|---|
 """
+
+
+def as_yaml(value: Any) -> str:
+    """A value as a config file may hold it: YAML 1.1 reads 1e-05, which has no dot, as text."""
+    text = json.dumps(value)
+    return re.sub(r"^(\d+)e-0?", r"\1.0e-", text) if isinstance(value, float) else text
 
 
 def legal_values(node: dict[str, Any]) -> str:
@@ -74,8 +81,8 @@ def table_rows(
         for option in child.get("oneOf", []):
             deeper = option if "properties" in option else deeper
         if deeper is None or "oneOf" in child:
-            default = f"`{json.dumps(child['default'])}`" if "default" in child else "none: must be given"
-            shown = "" if deeper is not None or key not in demonstration else f"`{json.dumps(ours)}`"
+            default = f"`{as_yaml(child['default'])}`" if "default" in child else "none: must be given"
+            shown = "" if deeper is not None or key not in demonstration else f"`{as_yaml(ours)}`"
             rows.append(f"| `{here}` | {legal_values(child)} | {default} | {meaning} | {shown} |")
         if deeper is not None:
             rows += table_rows(
