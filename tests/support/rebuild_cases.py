@@ -124,6 +124,23 @@ def touch_everything(run: Any) -> None:
                 path.touch()
 
 
+def reword(run: Any) -> None:
+    """Other words in what jobs print, in errors, and any edit of the modules that run around a job."""
+    from alma.workflow.codehash import RUNTIME
+
+    for name, old, new in (
+        ("scripts/select_responses.py", " prompts: ", " questions: "),
+        ("scripts/unique_prompts.py", "passed the filters", "is left"),
+    ):
+        path = run.folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+    for module in RUNTIME:
+        with (run.folder / "scripts" / f"{module.replace('.', '/')}.py").open("a") as handle:
+            handle.write("\n\nANOTHER_MESSAGE = 'in other words'\n")
+
+
 def there_and_back(run: Any) -> None:
     """What `git checkout` of another commit and back does: every edited file is written anew."""
     for name in ("scripts/alma/selection.py", "scripts/train_sft.py", "data/sft.jsonl", "rules/sft.smk"):
@@ -250,6 +267,12 @@ CASES = [
     Case("reorder", "put the seed rows in another order", {"read_seeds"}, act=reverse_lines, cut=True),
     Case("touch", "touch every file: data, scripts, rules, results", set(), act=touch_everything),
     Case("comments", "comments, docstrings and layout in scripts and shared modules", set(), act=reformat),
+    Case(
+        "words",
+        "the words of messages, and the machinery around a job (log, records, locks)",
+        set(),
+        act=reword,
+    ),
     Case("checkout", "`git checkout` to another commit and back", set(), act=there_and_back),
     Case(
         "shared-module",
@@ -296,9 +319,12 @@ job by job. This file is made from the test's own table: `.venv/bin/python tests
 
 How it works: the only param of a rule is one string. It holds the rule's own part of the config and the hash
 of its code, which covers the rule's script and each module that the script imports. Inputs count by their
-content, weights by their SHA256SUMS. When the results of a job come out the same, the jobs behind it are
-taken off the plan while the run goes on ("early cut-off"). A dry run cannot know what will come out: in the
-rows marked * it lists more jobs than then run.
+content, weights by their SHA256SUMS. After an edit of the code that changes no result, `tools/accept` keeps
+the finished files and records that it did ([provenance.md](provenance.md)).
+
+When the results of a job come out the same, the jobs behind it are taken off the plan while the run goes on
+("early cut-off"). A dry run cannot know what will come out: in the rows marked * it lists more jobs than then
+run.
 
 | change | jobs that run |
 |---|---|
