@@ -26,6 +26,7 @@ from alma.checkpoints import (
 from alma.errors import InputError
 from alma.files import sha256_of
 from alma.model_packages import ModelPackage, Wheel
+from alma.tables import assistant, user
 
 REPOSITORY = Path(__file__).parent.parent
 CHATML = str(REPOSITORY / "templates" / "chatml.jinja")
@@ -288,29 +289,74 @@ def test_a_tokenizer_with_eos_alone_is_refused():
         choose_pad_token(tokenizer)
 
 
+class Stopped(Exception):
+    pass
+
+
+def first_batch(monkeypatch, model, tmp_path, in_rows):
+    """What the trainer gives the model at the first step of an SFT on two pairs of different lengths."""
+    import transformers
+
+    from alma import training
+    from alma.workflow.config import load_schema
+
+    seen = {}
+
+    def stop(self, model, inputs, *_, **__):
+        seen.update(inputs)
+        raise Stopped
+
+    monkeypatch.setattr(transformers.Trainer, "training_step", stop)
+    monkeypatch.setattr(training, "takes_rows", lambda *_: in_rows)
+    rows = [
+        {"prompt": user("Name a color."), "completion": assistant("Blue.")},
+        {"prompt": user("Name a river of some length."), "completion": assistant("The Danube, for one.")},
+    ]
+    values = {
+        name: node["default"] for name, node in load_schema()["$defs"]["training"]["properties"].items()
+    }
+    with pytest.raises(Stopped):
+        training.train_supervised(
+            model,
+            rows,
+            tmp_path / "model",
+            tmp_path / "curve.csv",
+            seed=[0],
+            device="cpu",
+            training=values | {"batch_size": 2, "micro_batch_size": 2, "last_layers": None},
+            key="training.sft",
+        )
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_rows", [True, False], ids=["one-row", "padded"])
 @pytest.mark.parametrize(
     ("template", "eos"), [(CHATML, "<|im_end|>"), (PLAIN, "<|endoftext|>"), (None, "<|endoftext|>")]
 )
-def test_eos_is_in_the_loss_and_survives_padding(tiny_model_dir, tmp_path, template, eos):
+def test_eos_is_in_the_loss_and_survives_padding(
+    tiny_model_dir, tmp_path, monkeypatch, template, eos, in_rows
+):
     base = make(tmp_path / "base", tiny_model_dir, template)
     tokenizer = load_tokenizer(base)
     assert tokenizer.eos_token == eos
     assert len(tokenizer) == tiny_model.VOCABULARY
-    prompt = [{"role": "user", "content": "Name a colour."}]
-    example = [*prompt, {"role": "assistant", "content": "Blue."}]
-    texts = [
-        tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False),
-        tokenizer.apply_chat_template(example, tokenize=False),
-    ]
-    start, whole = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
-    assert whole[: len(start)] == start
-    batch = tokenizer([texts[1], texts[1] * 2], padding=True, add_special_tokens=False)
-    labels = [token for token in batch["input_ids"][0] if token != tokenizer.pad_token_id]
-    assert tokenizer.eos_token_id in labels[len(start) :]
-    assert tokenizer.pad_token_id not in whole
-    ids = json.loads((base / "generation_config.json").read_text())
-    assert ids["eos_token_id"][0] == tokenizer.eos_token_id
-    assert ids["pad_token_id"] == tokenizer.pad_token_id
+    batch = first_batch(monkeypatch, base, tmp_path, in_rows)
+    ids = batch["input_ids"]
+    targets = (batch["shift_labels"] if in_rows else batch["labels"]).flatten()
+    learned = targets[targets != -100].tolist()
+    assert learned.count(tokenizer.eos_token_id) == 2, "the end of each answer is in the loss"
+    assert tokenizer.pad_token_id not in learned
+    answers = [tokenizer(t, add_special_tokens=False)["input_ids"] for t in ("Blue.", "The Danube, for one.")]
+    assert len(learned) >= sum(map(len, answers)) + 2
+    if in_rows:
+        assert tokenizer.pad_token_id not in ids.flatten().tolist()
+    else:
+        padding = ids == tokenizer.pad_token_id
+        assert padding.any() and not (batch["attention_mask"].bool() & padding).any()
+    config = json.loads((base / "generation_config.json").read_text())
+    assert config["eos_token_id"][0] == tokenizer.eos_token_id
+    assert config["pad_token_id"] == tokenizer.pad_token_id
     assert load_model(base).config.pad_token_id == tokenizer.pad_token_id
 
 
