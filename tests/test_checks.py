@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from alma.checks import (
     CHECK_KINDS,
+    LANGUAGES,
     numbers_of,
     run_check,
     run_checks,
@@ -371,6 +372,22 @@ def test_language(spoken: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "123", "leche queso pan", "东西", "The word hola is Spanish."])
 def test_language_wants_function_words(text: str) -> None:
     assert not run_check(check("language", language="es"), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def is_even(n):\n    return n % 2 == 0",
+        "Use slicing: s[::-1]",
+        "c = 5 / 9 * (f - 32)",
+        "Hey, gotta run, see ya!",
+        '{"each": 29}',
+        "It arrives at 10:55.",
+    ],
+)
+def test_code_and_short_english_are_no_other_language(text: str) -> None:
+    for language in LANGUAGES:
+        assert not run_check(check("language", language=language), text), language
 
 
 @pytest.mark.parametrize(
