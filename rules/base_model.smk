@@ -46,8 +46,8 @@ rule base_model:
             "base_model",
             source=from_config("base_model", "source"),
             chat_template=from_config("base_model", "chat_template"),
-            accept_terms=from_config("base_model", "accept_terms"),
         ),
+        uncompared=uncompared(accept_terms=from_config("base_model", "accept_terms")),
     message:
         "Preparing the base model"
     script:

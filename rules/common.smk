@@ -107,9 +107,31 @@ def spec(script, *parts, threads=1, **values):
     return found
 
 
+def uncompared(**values):
+    """The other param of a rule: what its job needs and what changes no result, by name.
+
+    Snakemake does not compare a param whose function takes `output`, so a change of these runs nothing.
+    The job adds them to the config of the spec, into its parts too (alma.workflow.job).
+    """
+    return lambda w, output: {name: value(w) if callable(value) else value for name, value in values.items()}
+
+
 def as_in_spec(w, rulename):
     """Threads of a rule: those of its spec, since another number adds up floats in another order."""
     return json.loads(workflow.get_rule(rulename).params.spec(w))["threads"]
+
+
+# how the engine runs its requests side by side: on a CPU a text does not depend on it (tested)
+BATCHING = ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization")
+
+
+def engine(w):
+    """The engine's part of a spec; `threads` travels beside it."""
+    return {key: value for key, value in cfg(w, "engine").items() if key not in ("threads", *BATCHING)}
+
+
+def batching(w):
+    return {key: cfg(w, "engine", key) for key in BATCHING}
 
 
 # paths
@@ -180,11 +202,6 @@ SHARING = Sharing(workflow, PARENTS, lambda run: results_of(run))  # results_of:
 
 
 # resources
-
-
-def engine(w):
-    """The engine's part of a spec; `threads` travels beside it."""
-    return {key: value for key, value in cfg(w, "engine").items() if key != "threads"}
 
 
 def needs_gpu(w):

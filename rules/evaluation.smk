@@ -48,6 +48,7 @@ rule sample_evaluation:
             temperature=from_config("evaluation", "temperature"),
             max_tokens=from_config("evaluation", "max_tokens"),
         ),
+        uncompared=uncompared(engine=batching),
     message:
         "Answering {wildcards.benchmark} with {wildcards.checkpoint}"
     script:
@@ -80,8 +81,8 @@ rule score_evaluation:
             threads=from_config("engine", "threads"),
             engine=judge_engine,
             min_mass=from_config("judge", "min_mass"),
-            max_unreadable=from_config("judge", "max_unreadable"),
         ),
+        uncompared=uncompared(engine=batching, max_unreadable=from_config("judge", "max_unreadable")),
     message:
         "Judging {wildcards.checkpoint} on {wildcards.benchmark}"
     script:

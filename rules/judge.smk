@@ -47,8 +47,9 @@ rule train_judge_seed:
             threads=from_config("training", "threads", "judge"),
             seed=lambda w: [seed_of(w, "judge"), "judge-seed"],
             device=from_config("engine", "device"),
-            training=from_config("judge", "training"),
+            training=training("judge", "training"),
         ),
+        uncompared=uncompared(training=saves("judge", "training")),
     message:
         "Training the judge on the human scores"
     script:
@@ -83,6 +84,7 @@ rule sample_distillation:
             prompts_used=lambda w: distillation_prompts(w.run),
             **{name: from_config("sampling", name) for name in ("temperature", "top_p", "max_tokens")},
         ),
+        uncompared=uncompared(engine=batching),
     message:
         "Sampling {wildcards.checkpoint} for the judge's training on itself (self-distillation)"
     script:
@@ -114,8 +116,8 @@ rule score_distillation:
             engine=judge_engine,
             pairs=from_config("judge", "distillation", "pairs"),
             min_mass=from_config("judge", "min_mass"),
-            max_unreadable=from_config("judge", "max_unreadable"),
         ),
+        uncompared=uncompared(engine=batching, max_unreadable=from_config("judge", "max_unreadable")),
     message:
         "Scoring sampled responses with the seed judge (self-distillation)"
     script:
@@ -147,10 +149,11 @@ rule train_judge:
             threads=from_config("training", "threads", "judge"),
             seed=lambda w: [seed_of(w, "judge"), "judge"],
             device=from_config("engine", "device"),
-            training=from_config("judge", "distillation", "training"),
+            training=training("judge", "distillation", "training"),
             replay=from_config("judge", "distillation", "replay"),
             target=from_config("judge", "distillation", "target"),
         ),
+        uncompared=uncompared(training=saves("judge", "distillation", "training")),
     message:
         "Training the judge further on its own scores"
     script:
@@ -186,6 +189,7 @@ rule score_heldout:
             shots=lambda w: cfg(w, "judge", "shots") if w.checkpoint == "base" else 0,
             min_mass=from_config("judge", "min_mass"),
         ),
+        uncompared=uncompared(engine=batching),
     message:
         "Scoring the held-out judge rows with {wildcards.checkpoint}"
     script:

@@ -42,6 +42,7 @@ rule synthesize_prompts:
             top_p=from_config("prompts", "top_p"),
             max_tokens=from_config("prompts", "max_tokens"),
         ),
+        uncompared=uncompared(engine=batching),
     message:
         "Writing prompts with the base model (shard {wildcards.shard})"
     script:

@@ -403,7 +403,8 @@ rule render_report:
         mem_mb=1000,
         runtime=30,
     params:
-        spec=spec("render_report", settings=config),
+        spec=spec("render_report"),
+        uncompared=uncompared(settings=config),
     message:
         "Rendering the report"
     script:

@@ -38,6 +38,7 @@ rule sample_responses:
             checkpoint=lambda w: w.checkpoint,
             samples=sample_indices,
         ),
+        uncompared=uncompared(engine=batching),
     message:
         "Sampling {wildcards.checkpoint} for round {wildcards.round} (shard {wildcards.shard}, block {wildcards.block})"
     script:

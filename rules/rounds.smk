@@ -15,8 +15,17 @@ def training_sets(run, round_):
 def objective(w):
     """The part of the training config that the run's objective uses."""
     if cfg(w, "training", "objective") == "best_of_n":
-        return {"objective": "best_of_n", "training": cfg(w, "training", "sft")}
-    return {"objective": "dpo", "training": cfg(w, "training", "dpo"), "beta": cfg(w, "training", "dpo_beta")}
+        return {"objective": "best_of_n", "training": training("training", "sft")(w)}
+    return {
+        "objective": "dpo",
+        "training": training("training", "dpo")(w),
+        "beta": cfg(w, "training", "dpo_beta"),
+    }
+
+
+def objective_saves(w):
+    name = "sft" if cfg(w, "training", "objective") == "best_of_n" else "dpo"
+    return saves("training", name)(w)
 
 
 rule train_round:
@@ -45,6 +54,7 @@ rule train_round:
             seed=lambda w: [seed_of(w, "training"), "round", int(w.round)],
             device=from_config("engine", "device"),
         ),
+        uncompared=uncompared(training=objective_saves),
     message:
         "Training the model of round {wildcards.round}"
     script:

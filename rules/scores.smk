@@ -34,8 +34,8 @@ rule score_responses:
             shots=few_shot_judge,
             score=from_config("judge", "score"),
             min_mass=from_config("judge", "min_mass"),
-            max_unreadable=from_config("judge", "max_unreadable"),
         ),
+        uncompared=uncompared(engine=batching, max_unreadable=from_config("judge", "max_unreadable")),
     message:
         "Scoring {wildcards.checkpoint} in round {wildcards.round} (shard {wildcards.shard}, block {wildcards.block})"
     script:

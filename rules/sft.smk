@@ -1,6 +1,26 @@
 # The first round: the base model fine-tuned on the seed pairs, one checkpoint per training seed.
 
 
+# Also what the judge and the later rounds are trained with.
+
+
+def training(*path):
+    """What decides the result of a training, of its keys in the config: training("judge", "training")."""
+    lora = ("lora_rank", "lora_alpha")
+
+    def found(w):
+        values = cfg(w, *path)
+        unused = ("save_steps", *(lora if values["method"] == "full" else ()))
+        return {key: value for key, value in values.items() if key not in unused}
+
+    return found
+
+
+def saves(*path):
+    """How often a training saves its state."""
+    return lambda w: {"save_steps": cfg(w, *path, "save_steps")}
+
+
 rule build_sft_dataset:
     input:
         seeds=from_run("results/{run}/seeds/sft.parquet"),
@@ -48,8 +68,9 @@ rule train_sft:
             threads=from_config("training", "threads", "sft"),
             seed=lambda w: [seed_of(w, "training"), "sft", int(w.index)],
             device=from_config("engine", "device"),
-            training=from_config("training", "sft"),
+            training=training("training", "sft"),
         ),
+        uncompared=uncompared(training=saves("training", "sft")),
     message:
         "Fine-tuning the base model on the seeds (sft-{wildcards.index})"
     script:

@@ -14,6 +14,7 @@ from alma.tables import SCHEMAS, read_table, write_table
 from alma.trace.provenance import file_hash, record_path
 from alma.workflow.codehash import code_hash
 from alma.workflow.config import ROOT
+from alma.workflow.job import whole_config
 
 ROW = {"prompt_id": "p", "prompt": "Hello?", "source": "seed", "examples": ["a"]}
 PROGRAM = """
@@ -133,3 +134,11 @@ def test_long_lists_of_problems_are_shortened_and_counted():
     with pytest.raises(InputError, match="and 10 more"):
         fail_with([f"problem {i}" for i in range(60)], "data.jsonl")
     fail_with([], "data.jsonl")
+
+
+def test_what_is_not_compared_reaches_the_script_in_its_place():
+    spec = {"config": {"seed": 1, "training": {"epochs": 2}}}
+    uncompared = {"training": {"save_steps": 9}, "settings": {"run": "x"}}
+    whole = whole_config(spec, uncompared)
+    assert whole == {"seed": 1, "training": {"epochs": 2, "save_steps": 9}, "settings": {"run": "x"}}
+    assert spec == {"config": {"seed": 1, "training": {"epochs": 2}}}, "the record shows what was compared"

@@ -326,7 +326,7 @@ def _facts(model: Path, training: dict[str, Any], examples: list[Any], **more: A
     import torch
 
     return {
-        "training": training,
+        "training": {key: value for key, value in training.items() if key != "save_steps"},
         "weights": file_hash(model / "model.safetensors"),
         "examples": content_id(examples),
         "code": code_hash(Path(__file__)),

@@ -264,6 +264,17 @@ CASES = [
         act=lambda run: edit_line(run, "judge", 0, "score"),
         cut=True,
     ),
+    Case(
+        "no-result",
+        "change what decides no result: `save_steps`, `lora_rank` under `method: full`, `dpo_beta` under "
+        "`best_of_n`, `judge.max_unreadable`, `engine.max_num_seqs`",
+        set(),
+        override={
+            "training": {"sft": {"save_steps": 7, "lora_rank": 3}, "dpo": {"epochs": 9}, "dpo_beta": 0.9},
+            "judge": {"training": {"save_steps": 7, "lora_alpha": 3}, "max_unreadable": 0.2},
+            "engine": {"max_num_seqs": 3, "kv_cache_gib": 2, "gpu_memory_utilization": 0.5},
+        },
+    ),
     Case("reorder", "put the seed rows in another order", {"read_seeds"}, act=reverse_lines, cut=True),
     Case("touch", "touch every file: data, scripts, rules, results", set(), act=touch_everything),
     Case("comments", "comments, docstrings and layout in scripts and shared modules", set(), act=reformat),
@@ -317,10 +328,10 @@ def document() -> str:
 stand-ins, all else real), runs the same command again, and compares the jobs that ran with this table,
 job by job. This file is made from the test's own table: `.venv/bin/python tests/support/rebuild_cases.py`.
 
-How it works: the only param of a rule is one string. It holds the rule's own part of the config and the hash
-of its code, which covers the rule's script and each module that the script imports. Inputs count by their
-content, weights by their SHA256SUMS. After an edit of the code that changes no result, `tools/accept` keeps
-the finished files and records that it did ([provenance.md](provenance.md)).
+How it works: Snakemake compares one param of a rule, a string. It holds what of the config decides the
+rule's result, and the hash of its code, which covers the rule's script and each module that the script
+imports. Inputs count by their content, weights by their SHA256SUMS. After an edit of the code that changes
+no result, `tools/accept` keeps the finished files and records that it did ([provenance.md](provenance.md)).
 
 When the results of a job come out the same, the jobs behind it are taken off the plan while the run goes on
 ("early cut-off"). A dry run cannot know what will come out: in the rows marked * it lists more jobs than then

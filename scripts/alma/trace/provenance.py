@@ -277,18 +277,20 @@ def write_records(
     wildcards: dict[str, str],
     inputs: dict[str, str],
     outputs: list[str],
+    uncompared: dict[str, Any] | None = None,
 ) -> None:
     """Write the record of every output of a finished job.
 
     Args:
-        rule: its name. spec: the rule's one param (script, code hash, threads, config with the seed).
+        rule: its name. spec: what decided the result (script, code hash, threads, config with the seed).
         wildcards: of the job. inputs: SHA-256 by path, as `check_inputs` gives it.
-        outputs: paths of the files that the job wrote.
+        outputs: paths of the files that the job wrote. uncompared: what else of the config the job got.
     """
     facts = {
         "rule": rule,
         "wildcards": wildcards,
         "spec": spec,
+        "uncompared": uncompared or {},
         "seed": spec["config"].get("seed"),
         "inputs": inputs,
         "packages": package_versions(),

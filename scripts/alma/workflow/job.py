@@ -90,9 +90,21 @@ def _leave() -> None:
         os._exit(0)
 
 
+def whole_config(spec: dict[str, Any], uncompared: dict[str, Any]) -> dict[str, Any]:
+    """The config of a spec with what its job needs beside it, which changes no result.
+
+    Args:
+        uncompared: values by name; a dict is laid into the part of that name.
+    """
+    config = dict(spec["config"])
+    for name, value in uncompared.items():
+        config[name] = config[name] | value if isinstance(config.get(name), dict) else value
+    return config
+
+
 @contextmanager
 def job(snakemake: Any) -> Iterator[dict[str, Any]]:
-    """Run the body of a rule's script; yields the rule's config (the `config` of its spec).
+    """Run the body of a rule's script; yields the rule's config (that of its spec, and what is not compared).
 
     An `InputError` ends the job with its message alone; any other error keeps its traceback.
     The body runs only where every input is as its record says; the records of the outputs are written
@@ -100,13 +112,14 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     """
     terminal = _log_to(snakemake.log[0])
     spec = json.loads(snakemake.params.spec)
+    uncompared = getattr(snakemake.params, "uncompared", {})
     limit_threads(spec["threads"])
     _start_and_end_quickly(snakemake)
     watch()
     try:
         check_code(spec)
         inputs = check_inputs([str(path) for path in snakemake.input])
-        yield spec["config"]
+        yield whole_config(spec, uncompared)
     except InputError as error:
         print(f"error: {error}", flush=True)
         sys.exit(1)
@@ -121,6 +134,6 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         os.write(terminal, message.encode())
         os._exit(1)
     outputs = [str(path) for path in snakemake.output]
-    write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs)
+    write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs, uncompared)
     global _ended_well
     _ended_well = True
