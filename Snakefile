@@ -66,6 +66,7 @@ rule all:
 
 rule prompts:
     input:
+        f"results/{RUN}/tables/round_clusters.csv",
         [f"results/{RUN}/rounds/{r}/prompts/{s}.parquet" for r in later_rounds(RUN) for s in shards(RUN)],
 
 

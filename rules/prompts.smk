@@ -145,17 +145,77 @@ rule cluster_prompts:
         "../scripts/cluster_prompts.py"
 
 
+def lasting(w, threads):
+    """What the check of a run's prompts looks at, and no result depends on.
+
+    Snakemake does not compare a param whose function takes `threads`, so raising rounds or prompts_per_round
+    makes no prompts again that are there.
+    """
+    return {name: cfg(w, name) for name in ("rounds", "prompts_per_round")}
+
+
+rule deal_prompts:
+    input:
+        clusters=from_run("results/{run}/prompts/clusters.parquet"),
+    output:
+        deal="results/{run}/prompts/deal.parquet",
+    log:
+        "results/{run}/logs/deal_prompts.log",
+    benchmark:
+        "results/{run}/benchmarks/deal_prompts.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        spec=spec("deal_prompts", seed=from_config("seed")),
+        lasting=lasting,
+    message:
+        "Dealing the clusters of prompts to the rounds"
+    script:
+        "../scripts/deal_prompts.py"
+
+
+rule check_rounds:
+    input:
+        clusters=from_run("results/{run}/prompts/clusters.parquet"),
+    output:
+        table="results/{run}/tables/round_clusters.csv",
+    log:
+        "results/{run}/logs/check_rounds.log",
+    benchmark:
+        "results/{run}/benchmarks/check_rounds.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        spec=spec(
+            "check_rounds",
+            seed=from_config("seed"),
+            rounds=from_config("rounds"),
+            prompts_per_round=from_config("prompts_per_round"),
+        ),
+    message:
+        "Checking that the prompts last for all rounds"
+    script:
+        "../scripts/check_rounds.py"
+
+
 rule round_prompts:
     input:
         prompts=from_run("results/{run}/prompts/unique.parquet"),
-        clusters=from_run("results/{run}/prompts/clusters.parquet"),
+        deal=from_run("results/{run}/prompts/deal.parquet"),
     output:
         prompts="results/{run}/rounds/{round}/prompts/{shard}.parquet",
     log:
         "results/{run}/logs/round_prompts/{round}-{shard}.log",
     benchmark:
         "results/{run}/benchmarks/round_prompts/{round}-{shard}.tsv"
-    priority: 2  # a round that runs dry is found before anything is sampled
     conda:
         CONDA
     threads: 1
@@ -165,13 +225,13 @@ rule round_prompts:
     params:
         spec=spec(
             "round_prompts",
-            seed=from_config("seed"),
             round_=lambda w: int(w.round),
             shard=lambda w: int(w.shard),
             prompts_per_shard=from_config("prompts_per_shard"),
             prompts_in_shard=shard_size,
         ),
+        lasting=lasting,
     message:
-        "Dealing prompts to round {wildcards.round} (shard {wildcards.shard})"
+        "Taking the prompts of round {wildcards.round} (shard {wildcards.shard})"
     script:
         "../scripts/round_prompts.py"

@@ -13,7 +13,11 @@ def reported(run):
 
 def results_of(run):
     """What a run is for: its last model, its evaluation, its figures."""
-    return [*model_files(run, final_checkpoint(run)), *reported(run)]
+    return [
+        *model_files(run, final_checkpoint(run)),
+        *reported(run),
+        f"results/{run}/tables/round_clusters.csv",
+    ]
 
 
 rule measure_round:

@@ -1,11 +1,11 @@
-"""Cluster the prompts, and rank the members of each cluster for the rounds.
+"""Cluster the prompts, and rank the members of each cluster.
 
 Reads:
     embeddings: `embedding` tables of all shards.
 
 Writes:
     clusters: `cluster` table, sorted by prompt_id: prompt_id, cluster (0 ..), rank (place in a
-        seeded order of the cluster; round r takes rank r - 2), distance (squared Euclidean, of
+        seeded order of the cluster), distance (squared Euclidean, of
         centred vectors of length one; null where the prompts were dealt at random).
 
 Params:
@@ -16,7 +16,7 @@ Params:
 from collections import Counter
 from pathlib import Path
 
-from alma.clustering import check_dealing, dealt, k_means, ranks_in, read_embeddings
+from alma.clustering import dealt, k_means, ranks_in, read_embeddings
 from alma.errors import InputError
 from alma.ids import hashed_int
 from alma.tables import write_table
@@ -50,7 +50,6 @@ def main(
         {"prompt_id": key, "cluster": cluster, "rank": rank, "distance": distance}
         for key, cluster, rank, distance in zip(ids, found, ranks, distances, strict=True)
     ]
-    check_dealing(rows)
     sizes = sorted(Counter(found).values())
     print(f"{len(ids)} prompts in {len(sizes)} clusters of {sizes[0]} to {sizes[-1]}", flush=True)
     write_table(clusters_path, "cluster", rows)

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from fast_run import FastRun
+from fast_run import SMALL, FastRun, merged
 from rule_texts import written_rules
 
 pytestmark = pytest.mark.slow
@@ -224,6 +224,23 @@ def test_a_missing_file_of_the_final_model_is_made_again(undisturbed, tmp_path):
     _, ran, _ = run.update()
     assert ran == {"small/train_round/3"}, "and nothing behind it, since the model is the same"
     same(run, undisturbed)
+
+
+def test_a_run_whose_prompts_will_not_last_is_refused_before_it_samples(tmp_path):
+    run = FastRun.make(tmp_path / "run")
+    target = "results/small/rounds/2/samples/sft-0/0-0.parquet"
+    run.config = merged(SMALL, {"rounds": 40, "prompts_per_round": 8, "prompts_per_shard": 8})
+    done = run.run(target)
+    assert done.returncode != 0
+    assert "prompts_per_round: found 8 with rounds: 40" in done.stdout + done.stderr
+    assert not run.path("logs/sample_responses").exists()
+    run.config = SMALL
+    run.finish(target)
+    run.config = merged(SMALL, {"rounds": 40})
+    prompts = "results/small/rounds/40/prompts/0.parquet"
+    done = run.run(prompts)
+    assert done.returncode != 0 and "prompts_per_round: found 3 with rounds: 40" in done.stdout + done.stderr
+    assert run.update(target)[1] == set(), "what is there is left alone"
 
 
 def test_an_edit_during_a_run_stops_it_with_a_message(undisturbed, tmp_path):

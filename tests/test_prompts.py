@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import cluster_prompts
+import deal_prompts
 import embed_prompts
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins.engine import Characters
 
-from alma.clustering import check_dealing, k_means, ranks_in, read_embeddings, write_embeddings
+from alma.clustering import k_means, read_embeddings, write_embeddings
 from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, grams_of
 from alma.engine import Completion
 from alma.errors import InputError
@@ -603,39 +604,23 @@ def test_without_diversification_groups_are_equal_and_ignore_the_vectors(tmp_pat
 # rounds
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(0, 3), st.integers(1, 7))
-def test_no_prompt_is_in_two_rounds_and_no_cluster_twice_in_one(clusters, seed, rounds) -> None:
-    ids = [content_id("prompt", i) for i in range(len(clusters))]
-    ranks = ranks_in(ids, clusters, seed)
-    rows = [
-        {"prompt_id": key, "cluster": c, "rank": r} for key, c, r in zip(ids, clusters, ranks, strict=True)
-    ]
-    check_dealing(rows)
-    used: list[str] = []
-    for round_ in range(2, 2 + rounds):
-        members = round_prompts.members_of_round(rows, seed, round_)
-        assert len({row["cluster"] for row in members}) == len(members)
-        used += [row["prompt_id"] for row in members]
-    assert len(used) == len(set(used))
-    if rounds > max(Counter(clusters).values()):
-        assert sorted(used) == sorted(ids)  # every prompt gets its turn
-
-
-def deal(tmp_path: Path, round_: int, total: int, per_shard: int) -> list[list[str]]:
+def deal(
+    tmp_path: Path, round_: int, total: int, per_shard: int, rounds: int | None = None
+) -> list[list[str]]:
     """All shards of a round of `total` prompts, as lists of prompt ids."""
     shards = []
     for shard in range(-(-total // per_shard)):
         out = tmp_path / "round.parquet"
         round_prompts.main(
             tmp_path / "unique.parquet",
-            tmp_path / "clusters.parquet",
+            tmp_path / "deal.parquet",
             out,
-            seed=0,
             round_=round_,
             shard=shard,
             prompts_per_shard=per_shard,
             prompts_in_shard=min(per_shard, total - shard * per_shard),
+            rounds=rounds or round_,
+            prompts_per_round=total,
         )
         shards.append([row["prompt_id"] for row in read_table(out, "round_prompt")])
     return shards
@@ -643,31 +628,34 @@ def deal(tmp_path: Path, round_: int, total: int, per_shard: int) -> list[list[s
 
 @pytest.fixture
 def clustered(tmp_path) -> Path:
-    """unique.parquet and clusters.parquet of 60 prompts in 12 groups of five."""
+    """unique.parquet, clusters.parquet and deal.parquet of 60 prompts in 12 groups of five."""
     rows = [{k: v for k, v in raw(f"prompt {i}").items() if k != "finish_reason"} for i in range(60)]
     rows.sort(key=lambda row: row["prompt_id"])
     write_table(tmp_path / "unique.parquet", "prompt", rows)
     path = str(tmp_path / "embeddings.parquet")
     write_embeddings(path, [row["prompt_id"] for row in rows], blobs(60, 5))
     cluster(tmp_path, [path], clusters=12, diversify=False)
+    deal_prompts.main(
+        tmp_path / "clusters.parquet", tmp_path / "deal.parquet", seed=0, rounds=2, prompts_per_round=1
+    )
     return tmp_path
 
 
 def test_raising_prompts_per_round_only_adds_shards(clustered) -> None:
     assert deal(clustered, 2, 12, 4)[:2] == deal(clustered, 2, 8, 4)
-    flat = [key for shard in deal(clustered, 3, 11, 3) for key in shard]
-    assert flat == [key for shard in deal(clustered, 3, 11, 4) for key in shard]
+    flat = [key for shard in deal(clustered, 3, 9, 2) for key in shard]
+    assert flat == [key for shard in deal(clustered, 3, 9, 4) for key in shard]
 
 
-def test_rounds_use_every_prompt_once_in_an_order_of_their_own(clustered) -> None:
+def test_equal_groups_are_used_in_turn(clustered) -> None:
+    """Prompts at random (diversify: false): 12 groups of five last for ten rounds of six."""
     places = {
         row["prompt_id"]: row["cluster"] for row in read_table(clustered / "clusters.parquet", "cluster")
     }
-    rounds = [deal(clustered, round_, 12, 12)[0] for round_ in range(2, 7)]
+    rounds = [deal(clustered, round_, 6, 6)[0] for round_ in range(2, 12)]
     assert sorted(key for keys in rounds for key in keys) == sorted(places)
-    orders = [tuple(places[key] for key in keys) for keys in rounds]
-    assert all(sorted(order) == list(range(12)) for order in orders)
-    assert len(set(orders)) == 5
+    assert all(len({places[key] for key in keys}) == 6 for keys in rounds)
+    assert {places[key] for keys in rounds[:3] for key in keys} == set(range(12))
 
 
 def test_rows_of_a_round_carry_their_text_and_cluster(clustered) -> None:
@@ -680,25 +668,17 @@ def test_rows_of_a_round_carry_their_text_and_cluster(clustered) -> None:
         assert row["cluster"] == places[row["prompt_id"]]
 
 
-def test_a_dry_round_is_refused(clustered) -> None:
-    with pytest.raises(InputError, match=r"round 7 needs 1 clusters .* only 0"):
-        deal(clustered, 7, 1, 1)
-    with pytest.raises(InputError, match=r"round 2 needs 13 clusters .* only 12"):
+def test_a_run_that_was_raised_too_far_is_refused_before_its_first_new_prompt(clustered) -> None:
+    with pytest.raises(
+        InputError, match=r"found 6 with rounds: 12, which is 66 prompts.*\n.*rounds: 11 with"
+    ):
+        deal(clustered, 2, 6, 6, rounds=12)
+    with pytest.raises(InputError, match=r"the 60 prompts .* in 12 clusters"):
         deal(clustered, 2, 13, 13)
+    assert not (clustered / "round.parquet").exists()
 
 
-def test_the_run_time_check_sees_a_broken_deal(clustered) -> None:
-    rows = read_table(clustered / "clusters.parquet", "cluster")
-    check_dealing(rows)
-    with pytest.raises(InputError, match="two rounds"):
-        check_dealing([*rows, rows[0] | {"rank": 99}])
-    broken = [row | {"rank": 0} if row["rank"] == 1 else row for row in rows]
-    write_table(clustered / "clusters.parquet", "cluster", broken)
-    with pytest.raises(InputError, match="two rounds"):
-        deal(clustered, 2, 4, 4)
-
-
-def test_a_damaged_clusters_file_is_named(clustered) -> None:
-    (clustered / "clusters.parquet").write_bytes(b"no table")
-    with pytest.raises(InputError, match=r"clusters\.parquet: not a readable"):
+def test_a_damaged_deal_is_named(clustered) -> None:
+    (clustered / "deal.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"deal\.parquet: not a readable"):
         deal(clustered, 2, 4, 4)

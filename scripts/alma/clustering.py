@@ -1,13 +1,8 @@
-"""Clusters of prompts, and how they are dealt to the rounds.
-
-A round takes one prompt from each of K clusters (paper section 2.2, diversification). Every member
-of a cluster has a rank, its place in a seeded order; round r takes the members of rank r - 2. So no
-prompt is ever used in two rounds, whatever R and K are, and raising either only adds prompts.
-"""
+"""Clusters of prompts by their embeddings (`alma.dealing` deals them to the rounds)."""
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alma.errors import InputError
 from alma.ids import hashed_int
@@ -15,8 +10,6 @@ from alma.tables import SCHEMAS, read_columns, write_columns
 
 if TYPE_CHECKING:
     import numpy as np
-
-FIRST_ROUND = 2  # round 1 is the SFT on the seeds
 
 
 def write_embeddings(path: str | Path, ids: list[str], vectors: "np.ndarray") -> None:
@@ -117,27 +110,3 @@ def dealt(ids: list[str], groups: int, seed: int) -> list[int]:
     ):
         found[i] = place % groups
     return found
-
-
-def cluster_order(clusters: list[int], seed: int, round_: int) -> list[int]:
-    """The clusters in the seeded order in which round `round_` takes them."""
-    return sorted(clusters, key=lambda cluster: (hashed_int("round", seed, round_, cluster), cluster))
-
-
-def check_dealing(rows: list[dict[str, Any]]) -> None:
-    """Check the invariant behind "no prompt in two rounds, one prompt a cluster a round".
-
-    Args:
-        rows: with prompt_id, cluster and rank; a prompt's rank fixes its round.
-
-    Raises:
-        InputError: a prompt occurs twice, or two prompts share a rank in a cluster.
-    """
-    prompts = {row["prompt_id"] for row in rows}
-    places = {(row["cluster"], row["rank"]) for row in rows}
-    if len(prompts) < len(rows) or len(places) < len(rows):
-        raise InputError(
-            f"prompts/clusters.parquet: {len(rows)} rows, but {len(prompts)} different prompts and "
-            f"{len(places)} different places in clusters; a prompt could be used in two rounds.\n"
-            f"  Delete prompts/clusters.parquet and run the same command again."
-        )

@@ -66,6 +66,20 @@ CSV_TABLES: dict[str, CsvTable] = {
             "kept": (int, "prompts that it left"),
         },
     ),
+    "round_clusters": CsvTable(
+        ("tables/round_clusters.csv",),
+        "round from 2 on, with the clusters that its prompts are drawn from, one prompt each",
+        {
+            "round": (int, "number of the round"),
+            "prompts": (int, "prompts of the round"),
+            "smallest": (int, "prompts in the smallest of its clusters"),
+            "median_size": (float, "median of the sizes of its clusters, in prompts"),
+            "mean_size": (float, "mean of the sizes of its clusters, in prompts"),
+            "largest": (int, "prompts in the largest of its clusters"),
+            "new_clusters": (int, "clusters that no earlier round used"),
+            "most_uses": (int, "times that the most used cluster was used up to this round"),
+        },
+    ),
     "training_curve": CsvTable(
         ("tables/training/{checkpoint}.csv",),
         "logged optimizer step of a training",

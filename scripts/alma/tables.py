@@ -79,11 +79,16 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             ("prompt_id", pa.string()),
             ("cluster", pa.int32()),
-            (
-                "rank",
-                pa.int32(),
-            ),  # place in a seeded order of the cluster; round r takes rank r - 2
+            ("rank", pa.int32()),  # place in a seeded order of the cluster
             ("distance", pa.float32()),  # squared Euclidean distance to the centroid
+        ]
+    ),
+    "deal": pa.schema(
+        [
+            ("round", pa.int32()),  # from 2 on: round 1 is the SFT
+            ("place", pa.int32()),  # a run uses the places 0 .. prompts_per_round - 1 of its rounds
+            ("cluster", pa.int32()),
+            ("prompt_id", pa.string()),
         ]
     ),
     "round_prompt": pa.schema([*_PROMPT, ("cluster", pa.int32())]),

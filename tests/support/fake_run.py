@@ -308,12 +308,20 @@ def _write_recorded_run(made: Recorder) -> None:
     ]
     write_table(clusters, "cluster", members)
     made.record("cluster_prompts", [unique], [clusters], seed=0)
+    places = [
+        {"round": round_, "place": place} | {key: row[key] for key in ("cluster", "prompt_id")}
+        for round_, part in zip(SAMPLED, dealt, strict=True)
+        for place, row in enumerate(part)
+    ]
+    deal = made.at("prompts/deal.parquet")
+    write_table(deal, "deal", places)
+    made.record("deal_prompts", [clusters], [deal], seed=0)
 
     sets = [first]
     for round_, checkpoints in SAMPLED.items():
         names = {"round": str(round_), "shard": "0"}
         shard, selected = (made.at(f"rounds/{round_}/{kind}/0.parquet") for kind in ("prompts", "selected"))
-        made.record("round_prompts", [unique, clusters], [shard], names, seed=0)
+        made.record("round_prompts", [unique, deal], [shard], names)
         files = {
             kind: [made.at(f"rounds/{round_}/{kind}/{c}/0-0.parquet") for c in checkpoints]
             for kind in ("samples", "scores")

@@ -67,7 +67,7 @@ FROM_SEED_JUDGE = {"score_heldout/judge-seed", "score_distillation", "train_judg
 # other prompts, but the filters drop as many as before, so their figure is cut off.
 FROM_SFT_SEEDS = (
     {"read_seeds", "build_sft_dataset", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
-    | {"embed_prompts/0", "cluster_prompts", "plot_prompts"}
+    | {"embed_prompts/0", "cluster_prompts", "deal_prompts", "check_rounds", "plot_prompts"}
     | {"round_prompts/2-0", "round_prompts/3-0"}
     | OWN_SCORES
     | sampled(2, ("sft-0",))
@@ -167,7 +167,7 @@ CASES = [
     Case(
         "rounds",
         "raise `rounds` from 3 to 4",
-        {"round_prompts/4-0", "train_round/4", "plot_training"}
+        {"check_rounds", "round_prompts/4-0", "train_round/4", "plot_training"}
         | sampled(4, ("sft-0", "round-3"))
         | scored(4, ("sft-0", "round-3"))
         | chosen(4)
@@ -192,8 +192,8 @@ CASES = [
     Case(
         "prompts",
         "raise `prompts_per_round` from 3 to 6",
-        {"round_prompts/2-1", "round_prompts/3-1", "select_responses/2-1", "select_responses/3-1"}
-        | {"build_dataset/2", "measure_round/2"}
+        {"check_rounds", "round_prompts/2-1", "round_prompts/3-1"}
+        | {"select_responses/2-1", "select_responses/3-1", "build_dataset/2", "measure_round/2"}
         | sampled(2, ("sft-0",), shard=1)
         | scored(2, ("sft-0",), shard=1)
         | sampled(3, ("sft-0", "round-2"), shard=1)

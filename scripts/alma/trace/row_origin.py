@@ -141,8 +141,9 @@ def _prompt_facts(home: Path, shard: str, prompt: Facts, way: list[str]) -> Fact
         "cluster": {"cluster": prompt["cluster"]},
         "raw": None,
     }
-    clusters, unique = sources(home, shard, "cluster"), sources(home, shard, "prompt")
-    way += [*clusters, *unique]
+    deals, unique = sources(home, shard, "deal"), sources(home, shard, "prompt")
+    clusters = [table for deal in deals for table in sources(home, deal, "cluster")]
+    way += [*deals, *clusters, *unique]
     for table, _, member in rows_of(home, clusters, prompt["prompt_id"]):
         facts["cluster"] = {"table": table} | {key: member[key] for key in ("cluster", "rank", "distance")}
     raw_tables = [table for path in unique for table in sources(home, path, "raw_prompt")]
