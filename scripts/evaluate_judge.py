@@ -5,13 +5,9 @@ Reads:
     mean human score), score (float64 0-10 or null), mass, p (eleven float64). Rows whose prompt_id
     starts with "pair:" are the benchmark's: label 10 for chosen, 0 for rejected.
 Writes:
-    evaluation/judge.csv: judge, checkpoint, kind (integer: the most probable rating; real-valued:
-    the expected rating), benchmark (heldout or pairs), rows, pairs (int), accuracy (share of the
-    pairs of one prompt with different labels that it orders as the labels do, ties half) with
-    accuracy_low, accuracy_high (95% bootstrap over prompts), spearman, spearman_within (mean over
-    prompts), mae, calibration_error (both on 0-10), mean_mass (probability on the eleven ratings),
-    unreadable (int, scores that are null: a tie in a pair, left out elsewhere).
-    tables/judge_calibration.csv: judge, bin_low, bin_high, rows, mean_score, mean_label.
+    evaluation/judge.csv, tables/judge_calibration.csv (columns in `alma.csv_schemas`). Pairs are two
+    responses to one prompt with different labels; the interval of the accuracy is a bootstrap over
+    prompts. A score that is null is a tie in a pair and left out elsewhere.
 Params:
     seed, resamples (of the bootstrap).
 """

@@ -5,17 +5,11 @@ Reads:
     rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet: all responses of the round.
     rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet: their scores.
     rounds/{round}/selected/{shard}.parquet: what was chosen and rejected.
-Writes (tables/rounds/{round}/):
-    scores.csv: round, source (a checkpoint, or chosen), responses, unreadable (int), mean, p05, p25,
-    p50, p75, p95 (quantiles of the scores, 0-10).
-    best_of_n.csv: round, n, prompts, expected_best (0-10), standard_error; of the responses that
-    selection could choose.
-    length.csv: round, prompts, chosen_words, pool_words (mean over the prompts' means, of the
-    responses that selection could choose), ratio, chosen_tokens, pool_tokens, ratio_tokens,
-    sampled_words (all responses), cut_off (share of all responses), rank_correlation (of score and
-    words within a prompt, mean over prompts).
-    candidates.csv: prompt_id, prompt, response_id, checkpoint, sample, score, verdict (chosen,
-    rejected or empty), finish_reason, tokens, response; of the first prompts of the round.
+Writes (tables/rounds/{round}/; columns in `alma.csv_schemas`):
+    scores.csv: quantiles of the scores, by checkpoint and of the chosen responses.
+    best_of_n.csv: what more candidates buy, of the responses that selection could choose.
+    length.csv: length of the chosen responses against those that selection could choose.
+    candidates.csv: the texts, of the first prompts of the round.
 Params:
     round_, checkpoints (sampled in the round, in order), samples_per_prompt.
 """

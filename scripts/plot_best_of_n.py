@@ -1,9 +1,9 @@
 """Plot the expected score of the best of n candidates.
 
 Reads:
-    tables/rounds/{round}/best_of_n.csv of every round: round, n, expected_best, standard_error.
+    tables/rounds/{round}/best_of_n.csv of every round.
 Writes:
-    figures/best_of_n.svg: a line a round. tables/best_of_n.csv: all rows.
+    figures/best_of_n.svg: a line per round. tables/best_of_n.csv: all rows.
 """
 
 from pathlib import Path
@@ -51,7 +51,7 @@ def main(per_round: list[str], best_of_n: str | Path, figure_path: str | Path) -
             axes.minorticks_off()
         else:
             axes.set_xticks(range(1, largest + 1))
-        axes.set_xlabel("n, candidates a prompt")
+        axes.set_xlabel("n, candidates per prompt")
         axes.set_ylabel("expected best judge score (0-10)")
         axes.set_title("What more candidates buy: the best of n")
         axes.legend(loc="lower right")

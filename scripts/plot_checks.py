@@ -1,11 +1,11 @@
 """Show which checks each checkpoint passes, by category of the prompt and by kind of check.
 
 Reads:
-    evaluation/{checkpoint}/{benchmark}.parquet: passed (one value a check).
+    evaluation/{checkpoint}/{benchmark}.parquet: passed (one value per check).
     seeds/eval.parquet: category and checks (JSON list of objects with `kind`) of each prompt.
 Writes:
-    tables/checks.csv: benchmark, group (category or kind), name, checkpoint, checks, passed (int),
-    rate (0-1). figures/checks.svg: the rates, all benchmarks together.
+    tables/checks.csv (columns in `alma.csv_schemas`). figures/checks.svg: the rates, all benchmarks
+    together.
 Params:
     checkpoints (their order).
 """

@@ -31,7 +31,7 @@ def main(per_round: list[str], length: str | Path, figure_path: str | Path) -> N
         ):
             bars = left.bar([p + shift for p in places], column(key), 0.38, color=color, label=label)
             left.bar_label(bars, fmt="%.0f", fontsize=8, padding=1)
-        left.set_ylabel("mean words a response")
+        left.set_ylabel("mean words per response")
         left.set_title("Length of chosen responses and of the pool")
         left.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         right.axhline(1.0, color=GREY, linewidth=1.2, linestyle="--")

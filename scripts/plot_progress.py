@@ -1,9 +1,9 @@
 """Plot how checks, judge score and length move from the base model to the last round.
 
 Reads:
-    evaluation/summary.csv: one row a checkpoint and benchmark.
+    evaluation/summary.csv: one row per checkpoint and benchmark.
 Writes:
-    figures/progress.svg: three panels over the checkpoints, one line a benchmark.
+    figures/progress.svg: three panels over the checkpoints, one line per benchmark.
 """
 
 from pathlib import Path

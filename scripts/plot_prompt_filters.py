@@ -1,9 +1,9 @@
 """Plot how many prompts each filter left.
 
 Reads:
-    tables/prompt_filters.csv: filter, removed, kept (numbers of prompts), in the order of the filters.
+    tables/prompt_filters.csv.
 Writes:
-    figures/prompt_filters.svg: a bar a filter.
+    figures/prompt_filters.svg: a bar per filter.
 """
 
 from pathlib import Path

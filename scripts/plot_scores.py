@@ -3,7 +3,7 @@
 Reads:
     tables/rounds/{round}/scores.csv of every round.
 Writes:
-    figures/scores.svg: a box a round and source. tables/scores.csv: all rows.
+    figures/scores.svg: a box per round and source. tables/scores.csv: all rows.
 """
 
 from pathlib import Path

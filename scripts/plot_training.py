@@ -1,9 +1,9 @@
 """Plot the loss of every training.
 
 Reads:
-    tables/training/{checkpoint}.csv of every checkpoint: step, epoch, loss, learning_rate, tokens.
+    tables/training/{checkpoint}.csv of every checkpoint.
 Writes:
-    figures/training.svg: a panel a checkpoint, loss over optimizer steps.
+    figures/training.svg: a panel per checkpoint, loss over optimizer steps.
 Params:
     checkpoints (names, in the order of the files).
 """
@@ -16,7 +16,7 @@ COLUMNS = 4
 
 
 def main(curves: list[str], figure_path: str | Path, *, checkpoints: list[str]) -> None:
-    """Draw a panel a checkpoint; the smoothed line is a running mean of five logged steps."""
+    """Draw a panel per checkpoint; the smoothed line is a running mean of five logged steps."""
     from alma.figures import checkpoint_colors, figure, nothing
 
     colors = checkpoint_colors(checkpoints)

@@ -5,16 +5,9 @@ Reads:
     `score` (float64 0-10 or null).
     seeds/eval.parquet: the prompts, to see that none is missing.
 Writes:
-    evaluation/summary.csv: checkpoint, benchmark, prompts (int);
-    check_rate (mean over the prompts that have checks of the share of checks passed, 0-1) with
-    check_low, check_high; checked_prompts (int);
-    all_passed (share of those prompts with every check passed) with all_low, all_high;
-    judge_score (mean, 0-10) with judge_low, judge_high; judge_unreadable (int, responses without);
-    mean_tokens, mean_words, cut_off (share of responses cut off by the token limit);
-    vs_sft (check_rate minus its mean over the SFT checkpoints, paired by prompt; empty for these)
-    with vs_sft_low, vs_sft_high.
-    An empty response passes nothing. low and high are 95% intervals: bootstrap over prompts, and
-    Wilson's for all_passed.
+    evaluation/summary.csv (columns in `alma.csv_schemas`). An empty response passes nothing. low and
+    high are 95% intervals: bootstrap over prompts, and Wilson's for all_passed. vs_sft compares with
+    the mean over the SFT checkpoints on each prompt, and is empty for these.
 Params:
     seed, checkpoints (order of the rows), resamples (of the bootstrap).
 """

@@ -7,7 +7,7 @@ Reads:
     distribution over the eleven ratings).
 Writes:
     models/judge/: the checkpoint.
-    tables/training/judge.csv: step, epoch, loss (nats a token), learning_rate, tokens.
+    tables/training/judge.csv (`training_curve` of `alma.csv_schemas`).
 Params:
     seed (list), device (auto, cpu, cuda), training (judge.distillation.training), replay (how many
     responses with human scores are trained on again), target (distribution, sampled, integer: what of

@@ -5,7 +5,7 @@ Reads:
     seeds/judge.parquet: prompt, response, score (float64 0-10), one row per annotator.
 Writes:
     models/judge-seed/: the checkpoint.
-    tables/training/judge-seed.csv: step, epoch, loss (nats a token), learning_rate, tokens.
+    tables/training/judge-seed.csv (`training_curve` of `alma.csv_schemas`).
 Params:
     seed (list), device (auto, cpu, cuda), training (judge.training).
 """

@@ -6,7 +6,7 @@ Reads:
     rounds/2..r/preferences.parquet: prompt, chosen, rejected (dpo); lists of messages.
 Writes:
     models/round-{round}/: the checkpoint.
-    tables/training/round-{round}.csv: step, epoch, loss, learning_rate, tokens.
+    tables/training/round-{round}.csv (`training_curve` of `alma.csv_schemas`).
 Params:
     seed (list that ends with the round), device (auto, cpu, cuda), objective (best_of_n or dpo),
     training (training.sft or training.dpo), beta (dpo only).

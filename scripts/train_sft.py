@@ -5,7 +5,7 @@ Reads:
     rounds/1/dataset.parquet: prompt and completion, lists of messages.
 Writes:
     models/sft-{index}/: the checkpoint.
-    tables/training/sft-{index}.csv: step, epoch, loss (nats a token), learning_rate, tokens.
+    tables/training/sft-{index}.csv (`training_curve` of `alma.csv_schemas`).
 Params:
     seed (list that ends with the index), device (auto, cpu, cuda), training (training.sft).
 """

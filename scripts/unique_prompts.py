@@ -10,7 +10,7 @@ Reads:
 
 Writes:
     prompts: `prompt` table, sorted by prompt_id.
-    filters: CSV, one row a filter in order: filter, removed, kept (numbers of prompts).
+    filters: CSV, one row per filter in order (`prompt_filters` of `alma.csv_schemas`).
 
 Params:
     seed: seed of the run. min_words: a prompt of fewer words is dropped.

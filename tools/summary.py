@@ -50,7 +50,7 @@ def table(lines: list[list[str]]) -> list[str]:
 
 
 def progress_lines(rows: list[Row]) -> list[str]:
-    """How the measures moved from checkpoint to checkpoint, a table a benchmark."""
+    """How the measures moved from checkpoint to checkpoint, a table per benchmark."""
     found = []
     for name in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == name]
