@@ -292,6 +292,17 @@ def end_of_turn(tokenizer: Any, where: str) -> str:
     return specials[completion[places[0]]]
 
 
+def make_special(tokenizer: Any, ids: list[int]) -> None:
+    """Make added tokens with these ids special tokens: their text in a prompt or response is then inert."""
+    from tokenizers import AddedToken
+
+    added = tokenizer.added_tokens_decoder
+    plain = [str(added[i]) for i in ids if i in added and not added[i].special]
+    if plain:
+        tokens: Any = [AddedToken(text, special=True, normalized=False) for text in plain]
+        tokenizer.add_tokens(tokens, special_tokens=True)
+
+
 def settle_tokens(model: Any, tokenizer: Any, where: str) -> None:
     """Make the template's end of turn the EOS token and choose a pad token, in place.
 
@@ -300,6 +311,7 @@ def settle_tokens(model: Any, tokenizer: Any, where: str) -> None:
     declared = as_ids(getattr(model.generation_config, "eos_token_id", None))
     declared += as_ids(getattr(model.config, "eos_token_id", None))
     declared += as_ids(tokenizer.eos_token_id)
+    make_special(tokenizer, declared)
     tokenizer.eos_token = end_of_turn(tokenizer, where)
     if end_of_turn(tokenizer, where) != tokenizer.eos_token:
         raise InputError(f"{where}: its end of turn depends on eos_token in a way that never settles")

@@ -278,6 +278,23 @@ def test_an_answer_is_read_where_it_was_trained_also_where_it_would_merge_with_t
         assert tokenizer.decode([*before, *after]) == f"Hi</s>{template_end}{answer}</s>"
 
 
+def test_a_token_that_ends_generation_is_inert_in_text_also_where_it_is_not_declared_special(tmp_path):
+    tokenizer = tiny_model.tiny_tokenizer()
+    tokenizer.add_tokens(["<end>"])
+    end = tokenizer.convert_tokens_to_ids("<end>")
+    tokenizer.chat_template = Path(base_model.PLAIN_TEMPLATE).read_text(encoding="utf-8")
+    assert tokenizer("a<end>b")["input_ids"].count(end) == 1 and "<end>" not in special_tokens(tokenizer)
+    # `prompt_ids` keeps what it found out about a tokenizer, so it is not asked before the change.
+    configs = {name: types.SimpleNamespace(eos_token_id=end) for name in ("config", "generation_config")}
+    base_model.settle_tokens(types.SimpleNamespace(**configs), tokenizer, "mine.jinja")
+    tokenizer.save_pretrained(tmp_path)
+    saved = load_tokenizer(tmp_path)
+    for found in (tokenizer, saved):
+        assert found.convert_tokens_to_ids("<end>") == end and len(found) == len(tokenizer)
+        ids = prompt_ids(found, user("a<end>b"))
+        assert end not in ids and "a<end>b" in found.decode(ids)
+
+
 def test_a_control_token_that_cannot_be_cut_is_refused():
     tokenizer = tiny_model.tiny_tokenizer()
     tokenizer.add_special_tokens({"eos_token": "§"})
