@@ -5,6 +5,11 @@ def trained_checkpoints(run):
     return [*evaluated_checkpoints(run)[1:], "judge-seed", "judge"]
 
 
+def every_round(path):
+    """Input function: a file of each later round."""
+    return from_run(lambda w: [path.format(run=w.run, round=r) for r in later_rounds(w.run)])
+
+
 def reported(run):
     """Files of a run that a rule marks with `report()`: what the report shows."""
     marked = [path for rule in workflow.rules for path in rule.output if path.is_flagged("report")]
@@ -153,9 +158,7 @@ rule plot_judge:
 
 rule plot_scores:
     input:
-        per_round=from_run(
-            lambda w: [f"results/{w.run}/tables/rounds/{r}/scores.csv" for r in later_rounds(w.run)]
-        ),
+        per_round=every_round("results/{run}/tables/rounds/{round}/scores.csv"),
     output:
         scores=report(
             "results/{run}/tables/scores.csv",
@@ -189,9 +192,7 @@ rule plot_scores:
 
 rule plot_best_of_n:
     input:
-        per_round=from_run(
-            lambda w: [f"results/{w.run}/tables/rounds/{r}/best_of_n.csv" for r in later_rounds(w.run)]
-        ),
+        per_round=every_round("results/{run}/tables/rounds/{round}/best_of_n.csv"),
     output:
         best_of_n=report(
             "results/{run}/tables/best_of_n.csv",
@@ -225,9 +226,7 @@ rule plot_best_of_n:
 
 rule plot_length:
     input:
-        per_round=from_run(
-            lambda w: [f"results/{w.run}/tables/rounds/{r}/length.csv" for r in later_rounds(w.run)]
-        ),
+        per_round=every_round("results/{run}/tables/rounds/{round}/length.csv"),
     output:
         length=report(
             "results/{run}/tables/length.csv",
@@ -261,9 +260,7 @@ rule plot_length:
 
 rule list_candidates:
     input:
-        per_round=from_run(
-            lambda w: [f"results/{w.run}/tables/rounds/{r}/candidates.csv" for r in later_rounds(w.run)]
-        ),
+        per_round=every_round("results/{run}/tables/rounds/{round}/candidates.csv"),
     output:
         table=report(
             "results/{run}/tables/candidates.csv",

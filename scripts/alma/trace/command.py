@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from alma.errors import InputError
+from alma.trace.damage import find_damage
 from alma.trace.lineage import lineage, locate
 from alma.trace.provenance import accepted_text
 from alma.trace.row_origin import trace_row
-from alma.trace.run_check import check_run
 
 Facts = dict[str, Any]
 WIDTH = 110
@@ -220,7 +220,7 @@ def main(given: list[str] | None = None) -> int:
         with contextlib.redirect_stdout(sys.stderr):  # notes; what is printed may be JSON
             home, path = locate(options.path)
             if options.check:
-                facts = check_run(home, path)
+                facts = find_damage(home, path)
                 text, status = check_text(facts), int(bool(facts["damaged"]))
             elif options.row is not None or options.id is not None:
                 facts = trace_row(home, path, options.row, options.id)

@@ -33,7 +33,6 @@ def write_checkpoint(folder, *facts):
 def train_supervised(model, rows, checkpoint, curve, *, seed, device, training, key, **more):
     weights = (Path(model) / "model.safetensors").read_text()
     training = {name: value for name, value in training.items() if name != "save_steps"}
-    more = {name: value.__name__ if callable(value) else value for name, value in more.items()}
     write_checkpoint(checkpoint, weights, rows, seed, training, more)
     loss = int((Path(checkpoint) / "model.safetensors").read_text()[:4], 16) / 2**16
     row = {"epoch": 1.0, "loss": loss, "learning_rate": 1.0, "tokens": 1}

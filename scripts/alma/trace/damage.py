@@ -29,7 +29,7 @@ def _covered(record: Path, run: Path) -> tuple[str, str]:
     return str(artifact.parent), str(artifact).removesuffix(".json")
 
 
-def check_run(home: Path, path: str) -> Facts:
+def find_damage(home: Path, path: str) -> Facts:
     """Compare every recorded file of a run, or of a part of it, with its record; all bytes are read.
 
     Artifacts of other runs that it was made from are checked too.
