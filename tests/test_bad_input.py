@@ -4,6 +4,7 @@ The cases are in corpus.py and listed in docs/bad_input.md; here they are run, a
 cover is searched with random input.
 """
 
+import ast
 import copy
 import json
 import math
@@ -170,6 +171,22 @@ def controls(ids, tokenizer, tokens):
     """The control tokens among ids, in order."""
     known = {tokenizer.convert_tokens_to_ids(token) for token in tokens}
     return [i for i in ids if i in known]
+
+
+# What these tokenize is their own text: the parts of a rating, the examples that settle a template.
+OWN_TEXT = {"alma/chat_template.py", "alma/judging.py", "base_model.py"}
+
+
+def test_text_is_tokenized_in_one_module():
+    """A call of the tokenizer anywhere else would take a control token in a text for what it spells."""
+    found = set()
+    for path in (ROOT / "scripts").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func).split(".")[-1]
+                if name in {"tokenizer", "tokenize", "encode_plus", "apply_chat_template"}:
+                    found.add(str(path.relative_to(ROOT / "scripts")))
+    assert found == OWN_TEXT
 
 
 def test_control_tokens_in_any_turn_are_inert(chat):
