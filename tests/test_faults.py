@@ -199,6 +199,7 @@ def test_a_damaged_input_is_named_with_the_command_that_rebuilds_it(
 LOST = {
     "seeds/judge_benchmark.parquet": "read_seeds",
     "models/base/config.json": "base_model",
+    "judge/samples/sft-0.parquet": "sample_distillation/sft-0",
     "judge/distillation.parquet": "score_distillation",
     "judge/heldout/base.parquet": "score_heldout/base",
     "rounds/2/scores/sft-0/0-0.parquet": "score_responses/2-sft-0-0-0",

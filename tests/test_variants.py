@@ -108,7 +108,8 @@ SHARED = {
 def test_a_replicate_of_one_part_shares_what_its_seed_does_not_reach(tmp_path):
     run = FastRun.make(tmp_path / "run")
     replicates = {part: {part: {"seed": 1}} for part in REPLICATES}
-    run.config = run.config | {"runs": replicates | {"same": {"training": {"seed": 0}}}}
+    sizes = {"prompts_per_round": 5, "prompts_per_shard": 2}
+    run.config = run.config | {"runs": replicates | {"same": {"training": {"seed": 0}}, "sizes": sizes}}
     made = {}
     for line in run.finish("--summary", "variants").splitlines():
         if line.startswith("results/"):
@@ -119,6 +120,9 @@ def test_a_replicate_of_one_part_shares_what_its_seed_does_not_reach(tmp_path):
         assert not SHARED[part] & made[part], part
         assert SHARED[part] <= made["small"]
     assert "same" not in made, "0 is the seed of the run: nothing differs"
+    judge = {"sample_distillation", "score_distillation", "train_judge_seed", "train_judge"}
+    assert judge <= made["small"] and not judge & made["sizes"], "neither shards nor their prompts change it"
+    assert {"round_prompts", "score_responses", "train_round"} <= made["sizes"]
 
 
 def test_the_shipped_ablations_are_planned(tmp_path):

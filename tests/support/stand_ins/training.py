@@ -30,7 +30,7 @@ def write_checkpoint(folder, *facts):
     write_text(folder / "SHA256SUMS", "".join(f"{sha256_of(folder / n)}  {n}\n" for n in MODEL_FILES))
 
 
-def train_supervised(model, rows, checkpoint, curve, *, seed, device, training, key, **more):
+def train_supervised(model, rows, checkpoint, curve, *, seed, device, training, key, soft=None, **more):
     weights = (Path(model) / "model.safetensors").read_text()
     training = {name: value for name, value in training.items() if name != "save_steps"}
     write_checkpoint(checkpoint, weights, rows, seed, training, more)
