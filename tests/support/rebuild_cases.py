@@ -129,7 +129,7 @@ def reword(run: Any) -> None:
     from alma.workflow.codehash import RUNTIME
 
     for name, old, new in (
-        ("scripts/select_responses.py", " prompts: ", " questions: "),
+        ("scripts/select_responses.py", "} prompts: {", "} questions: {"),
         ("scripts/unique_prompts.py", "passed the filters", "is left"),
     ):
         path = run.folder / name
