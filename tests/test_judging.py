@@ -316,6 +316,7 @@ def test_distillation_pairs_are_seeded_distinct_and_finished():
     assert len({(row["prompt_id"], row["response"]) for row in every}) == len(every) < len(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "dtype", "overrides"),
     [

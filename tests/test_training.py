@@ -575,6 +575,7 @@ def test_distillation_trains_on_the_distribution_or_on_one_rating():
 RATINGS = tuple(f"{k:02d}" for k in range(11))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joined", [(), ("00", "10"), RATINGS], ids=["two tokens", "mixed", "one token"])
 def test_soft_targets_give_the_expected_cross_entropy(joined, tmp_path):
     """Against float64, rating by rating: sum of p_k * CE(rating k), and the rest of the answer once."""
