@@ -3,7 +3,11 @@
 import re
 
 import pytest
+import yaml
 from rule_texts import ROOT, written_rules
+
+from alma.workflow.config import merge
+from alma.workflow.plan import plan, spec_of
 
 RULES = written_rules()
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -45,3 +49,16 @@ def test_the_judge_is_read_as_judge_dtype_says(rule):
     """Recipe, trap 27: every rule that asks a judge for scores, and no other."""
     asks = "score_pairs(" in (ROOT / "scripts" / f"{rule.name}.py").read_text()
     assert asks == ("engine=judge_engine" in rule.directives["params"])
+
+
+def test_a_job_has_the_threads_of_its_spec_and_no_other_param_is_compared(tmp_path, monkeypatch):
+    threads = {"engine": {"threads": 3}, "training": {"threads": {"sft": 4, "rounds": 5, "judge": 6}}}
+    config = merge(yaml.safe_load((ROOT / "config.yaml").read_text()), threads)
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    with plan(tmp_path, "results/default/report.html", ["my.yaml"]) as dag:
+        jobs = [job for job in dag.jobs if job.rule.name in {rule.name for rule in RULES}]
+        assert {job.threads: job.rule.name for job in jobs}.keys() == {1, 3, 4, 5, 6}
+        for job in jobs:
+            assert job.threads == spec_of(job)["threads"], job
+            assert job.non_derived_params == [job.params.spec], job

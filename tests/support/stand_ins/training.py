@@ -4,17 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
+from alma.checkpoints import MODEL_FILES
 from alma.csv_tables import write_csv_table
 from alma.files import sha256_of, write_text
-
-MODEL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-)
 
 
 def write_checkpoint(folder, *facts):
