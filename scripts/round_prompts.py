@@ -14,29 +14,9 @@ Params:
 """
 
 from pathlib import Path
-from typing import Any
 
 from alma.dealing import check_lasting, read_lengths
-from alma.tables import SCHEMAS, read_table, write_table
-
-
-def read_rows(path: str | Path, kind: str, filters: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a table that pass the filters: a round needs few rows of large tables."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, schema=SCHEMAS[kind], filters=filters).to_pylist()
-    except (OSError, pa.ArrowException):
-        read_table(path, kind)  # raises the error with its advice
-        raise
-
-
-def rows_of(path: str | Path) -> int:
-    """Number of rows of a table."""
-    import pyarrow.parquet as pq
-
-    return pq.read_metadata(path).num_rows
+from alma.tables import count_rows, read_matching, write_table
 
 
 def main(
@@ -56,13 +36,13 @@ def main(
     Raises:
         InputError: the run would run out of prompts.
     """
-    check_lasting(read_lengths(deal), rows_of(prompts), rounds, prompts_per_round)
+    check_lasting(read_lengths(deal), count_rows(prompts, "prompt"), rounds, prompts_per_round)
     first = shard * prompts_per_shard
     end = first + prompts_in_shard
-    chosen = read_rows(deal, "deal", [("round", "==", round_), ("place", "<", end)])
+    chosen = read_matching(deal, "deal", [("round", "==", round_), ("place", "<", end)])
     chosen = sorted(chosen, key=lambda row: row["place"])[first:]
     wanted = [row["prompt_id"] for row in chosen]
-    texts = {row["prompt_id"]: row for row in read_rows(prompts, "prompt", [("prompt_id", "in", wanted)])}
+    texts = {row["prompt_id"]: row for row in read_matching(prompts, "prompt", [("prompt_id", "in", wanted)])}
     write_table(
         output, "round_prompt", [texts[row["prompt_id"]] | {"cluster": row["cluster"]} for row in chosen]
     )

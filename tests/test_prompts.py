@@ -34,7 +34,16 @@ from alma.fewshot import (
 )
 from alma.ids import content_id, request_seed
 from alma.pooling import embed_texts, load_encoder, mean_pooled
-from alma.tables import assistant, read_columns, read_matching, read_table, user, write_columns, write_table
+from alma.tables import (
+    assistant,
+    count_rows,
+    read_columns,
+    read_matching,
+    read_table,
+    user,
+    write_columns,
+    write_table,
+)
 
 # synthesis
 
@@ -500,10 +509,11 @@ def test_matching_rows_are_read_in_their_order(tmp_path) -> None:
     rows = [{k: v for k, v in raw(f"text {i}").items() if k != "finish_reason"} for i in range(9)]
     write_table(path, "prompt", rows)
     wanted = [rows[7]["prompt_id"], rows[2]["prompt_id"], "absent"]
-    assert read_matching(path, "prompt", "prompt_id", wanted) == [rows[2], rows[7]]
+    assert read_matching(path, "prompt", [("prompt_id", "in", wanted)]) == [rows[2], rows[7]]
+    assert count_rows(path, "prompt") == 9
     assert read_columns(path, "prompt", ["prompt"]).column_names == ["prompt"]
     with pytest.raises(InputError, match="expected those of a sft table"):
-        read_matching(path, "sft", "prompt_id", wanted)
+        read_matching(path, "sft", [("prompt_id", "in", wanted)])
     with pytest.raises(ValueError, match="expected that of a prompt table"):
         write_columns(path, "prompt", read_columns(path, "prompt", ["prompt"]))
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from alma.errors import InputError
 from alma.files import atomic_path
 from alma.ids import hashed_int
-from alma.tables import SCHEMAS, read_table
+from alma.tables import SCHEMAS, read_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,14 +209,8 @@ def read_clusters(path: str | Path) -> "tuple[np.ndarray, np.ndarray, np.ndarray
             could be used in two rounds.
     """
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path, schema=SCHEMAS["cluster"])
-    except (OSError, pa.ArrowException):
-        read_table(path, "cluster")  # raises the error with its advice
-        raise
+    table = read_columns(path, "cluster")
     ids, cluster, rank = (table[name].to_numpy() for name in ("prompt_id", "cluster", "rank"))
     order = np.lexsort((rank, cluster))
     ids, cluster, rank = ids[order], cluster[order], rank[order]
@@ -287,14 +281,8 @@ def read_lengths(path: str | Path) -> list[int]:
         InputError: the table is damaged.
     """
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        rounds = pq.read_table(path, schema=SCHEMAS["deal"], columns=["round"])["round"].to_numpy()
-    except (OSError, pa.ArrowException):
-        read_table(path, "deal")  # raises the error with its advice
-        raise
+    rounds = read_columns(path, "deal", ["round"])["round"].to_numpy()
     return [int(count) for count in np.bincount(rounds)[FIRST_ROUND:]]
 
 

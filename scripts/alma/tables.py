@@ -4,6 +4,8 @@ All tables are Parquet with zstd. Ids are content hashes (`alma.ids`), scores ar
 null where there is none.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,27 +186,43 @@ def write_columns(path: str | Path, kind: str, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
+@contextmanager
+def _opened(path: str | Path, kind: str) -> Iterator[pq.ParquetFile]:
+    """A table's file, of the schema of its kind; damage that is met while it is read is a message too."""
+    try:
+        # pq.read_table would import pandas, which a job that only reads has no need of.
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(SCHEMAS[kind]):
+                raise InputError(
+                    f"{path}: has columns {file.schema_arrow.names}, expected those of a {kind} table: "
+                    f"{SCHEMAS[kind].names}.\n  Delete it and run the same command again."
+                )
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({error}).\n"
+            f"  It was damaged after it was written. Delete it and run the same command again."
+        ) from error
+
+
 def read_columns(path: str | Path, kind: str, columns: list[str] | None = None) -> pa.Table:
     """Read columns of a table, or all of them, as an Arrow table: a fraction of the memory of `read_table`.
 
     Raises:
         InputError: the file is damaged or has another schema; the message says how to rebuild it.
     """
-    try:
-        # pq.read_table would import pandas, which a job that only reads has no need of.
-        with pq.ParquetFile(path) as file:
-            found, table = file.schema_arrow, file.read(columns)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path}: not a readable Parquet file ({error}).\n"
-            f"  It was damaged after it was written. Delete it and run the same command again."
-        ) from error
-    if not found.equals(SCHEMAS[kind]):
-        raise InputError(
-            f"{path}: has columns {found.names}, expected those of a {kind} table: "
-            f"{SCHEMAS[kind].names}.\n  Delete it and run the same command again."
-        )
-    return table
+    with _opened(path, kind) as file:
+        return file.read(columns)
+
+
+def count_rows(path: str | Path, kind: str) -> int:
+    """Number of rows of a table, from its metadata.
+
+    Raises:
+        InputError: as `read_columns`.
+    """
+    with _opened(path, kind) as file:
+        return file.metadata.num_rows
 
 
 def read_table(path: str | Path, kind: str) -> list[dict[str, Any]]:
@@ -216,17 +234,19 @@ def read_table(path: str | Path, kind: str) -> list[dict[str, Any]]:
     return read_columns(path, kind).to_pylist()
 
 
-def read_matching(path: str | Path, kind: str, column: str, values: list[Any]) -> list[dict[str, Any]]:
-    """Rows of a table whose `column` is one of `values`, in its order: few rows of a large table.
+def read_matching(path: str | Path, kind: str, filters: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table that pass all filters, in its order: few rows of a table that may not fit the memory.
+
+    Args:
+        filters: as pyarrow's, for example ("round", "==", 2) or ("prompt_id", "in", [...]).
 
     Raises:
         InputError: as `read_columns`.
     """
-    import pyarrow.compute as pc  # a tenth of a second that few jobs need
-
-    table = read_columns(path, kind)
-    wanted = pa.array(values, type=table.schema.field(column).type)
-    return table.filter(pc.is_in(table[column], value_set=wanted)).to_pylist()
+    wanted = pq.filters_to_expression(filters)
+    with _opened(path, kind) as file:
+        batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches())
+        return [row for batch in batches for row in batch.filter(wanted).to_pylist()]
 
 
 def read_tables(paths: list[str] | list[Path], kind: str) -> list[dict[str, Any]]:
