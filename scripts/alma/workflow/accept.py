@@ -44,8 +44,11 @@ class Stale:
     changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def stale_jobs(dag: Any, path: str) -> list[Stale]:
+def stale_jobs(dag: Any, path: str) -> tuple[list[Stale], int]:
     """Finished jobs of which outputs lie at or under a path, and which differ from today's workflow.
+
+    Returns:
+        The jobs that differ, and the number of finished jobs that were looked at.
 
     Raises:
         InputError: no job makes anything there.
@@ -54,11 +57,12 @@ def stale_jobs(dag: Any, path: str) -> list[Stale]:
     jobs = [job for job in dag.jobs if spec_of(job) is not None and makes(job, path)]
     if not jobs:
         raise InputError(f"{path}: no job of this config makes it (add the --configfile of its run)")
-    found = []
+    found, finished = [], 0
     for job in sorted(jobs, key=lambda job: str(job.output[0])):
         outputs = list(job.output)
         if not all(Path(str(output)).exists() for output in outputs):
             continue  # not finished: there is nothing to keep
+        finished += 1
         stale = Stale(job, outputs)
         for output in outputs:
             old = recorded_spec(persistence, output)
@@ -72,7 +76,7 @@ def stale_jobs(dag: Any, path: str) -> list[Stale]:
             stale.changes[INPUTS] = [], notes
         if stale.changes:
             found.append(stale)
-    return found
+    return found, finished
 
 
 def refusals(stale: Sequence[Stale], named: Sequence[str]) -> list[str]:
@@ -218,9 +222,9 @@ def main(given: list[str] | None = None) -> int:
             raise InputError(f"{home}: a run is going on here; nothing is accepted while it does")
         configfiles = [os.path.abspath(name) for name in options.configfile]
         with plan(home, path, configfiles) as dag:
-            stale = stale_jobs(dag, path)
+            stale, finished = stale_jobs(dag, path)
             if not stale:
-                print(f"{path}: every finished job is as the workflow is today; there is nothing to accept")
+                print(f"{path}: {finished} finished jobs, none of which differs from today's workflow")
                 return 0
             for one in stale:
                 print(*describe(one), sep="\n")
