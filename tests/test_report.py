@@ -128,6 +128,7 @@ def test_the_same_tables_give_the_same_bytes(run, tmp_path):
 
 
 def test_figures_hold_no_time_and_no_path(run):
+    assert {path.stem for path in (run / "figures").glob("*.svg")} == set(FIGURES)
     for path in (run / "figures").glob("*.svg"):
         assert "<dc:date>" not in path.read_text()
         assert str(run) not in path.read_text()

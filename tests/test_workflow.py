@@ -4,17 +4,22 @@ The tests of this module share one working directory and run in the order of the
 """
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 import tiny_model
 import yaml
+from fast_run import planned
 
+from alma.files import sha256_of
 from alma.tables import read_table, user_text
+from alma.trace.provenance import record_path
+from alma.workflow.codehash import code_hash
 from alma.workflow.config import ROOT
 
 pytestmark = pytest.mark.slow
@@ -40,12 +45,7 @@ class Workflow:
         """Rules that a dry run would run, with how many jobs each."""
         done = self.run("-n", "--quiet", "rules", *arguments, **override)
         assert done.returncode == 0, done.stdout + done.stderr
-        found = {}
-        for line in (done.stdout + done.stderr).splitlines():
-            words = line.split()
-            if len(words) == 2 and words[1].isdigit() and words[0] != "total":
-                found[words[0]] = int(words[1])
-        return found
+        return planned(done.stdout + done.stderr)
 
     def table(self, path, kind):
         return read_table(self.results / path, kind)
@@ -135,21 +135,28 @@ def test_data_sets_load_with_datasets(workflow):
     assert loaded[0]["completion"][0]["role"] == "assistant"
 
 
-def test_every_artifact_has_a_record(workflow):
-    for path in workflow.results.rglob("*.parquet"):
-        record = workflow.results / "provenance" / f"{path.relative_to(workflow.results)}.json"
-        facts = json.loads(record.read_text())
-        assert facts["outputs"][path.name]["sha256"] and facts["spec"]["code"]
-        assert pq.read_metadata(path).num_rows >= 0
+def test_every_output_of_every_rule_is_there_and_has_a_record(workflow):
+    """The list is Snakemake's own; the records are those of these bytes, made by that rule's code."""
+    done = workflow.run("--summary")
+    check(done)
+    lines = [line.split("\t") for line in done.stdout.splitlines() if line.startswith("results/test/")]
+    made = {line[0]: line[2] for line in lines if Path(line[0]).name != "provenance.json"}
+    ran = {name for name in workflow.jobs("--forceall") if name != "report"}
+    assert set(made.values()) == ran, "rules that make no file are targets"
+    for name, rule in made.items():
+        record = json.loads((workflow.folder / record_path(name)).read_text())
+        assert record["rule"] == rule
+        assert record["outputs"][Path(name).name]["sha256"] == sha256_of(workflow.folder / name), name
+        assert record["spec"]["code"] == code_hash(ROOT / "scripts" / f"{rule}.py"), name
 
 
 def test_a_second_run_does_nothing(workflow):
     assert workflow.jobs() == {}
-    before = {p: p.stat().st_mtime_ns for p in workflow.results.rglob("*.parquet")}
+    before = {p: p.stat().st_mtime_ns for p in workflow.results.rglob("*") if p.is_file()}
     done = workflow.run()
     check(done)
     assert "Nothing to be done" in done.stdout + done.stderr
-    assert before == {p: p.stat().st_mtime_ns for p in workflow.results.rglob("*.parquet")}
+    assert before == {p: p.stat().st_mtime_ns for p in workflow.results.rglob("*") if p.is_file()}
 
 
 def test_other_shards_and_cores_give_the_same_bytes(workflow, tmp_path):
@@ -210,15 +217,17 @@ def test_a_wrong_key_is_refused_before_any_job(workflow):
     assert "Traceback" not in printed
 
 
-def test_the_paper_config_plans_in_seconds(workflow):
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile"]
-    command += [
-        str(ROOT / "config" / "llama3-8b.yaml"),
-        "-s",
-        str(ROOT / "Snakefile"),
-        "-d",
-        str(workflow.folder),
-    ]
+def test_the_paper_config_plans_the_paper_s_rounds_in_seconds(tmp_path):
+    path = ROOT / "config" / "llama3-8b.yaml"
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", str(path)]
+    command += ["-s", str(ROOT / "Snakefile"), "-d", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     check(done)
-    assert "train_round" in done.stdout + done.stderr
+    plan = planned(done.stdout + done.stderr)
+    # N = 200 samples of K = 50,000 prompts from three checkpoints (two in round 2), ten rounds after the SFT.
+    shards = math.ceil(50_000 / yaml.safe_load(path.read_text())["prompts_per_shard"])
+    assert plan["train_sft"] == 2 and plan["train_round"] == plan["build_dataset"] == 10
+    assert plan["round_prompts"] == plan["select_responses"] == 10 * shards
+    assert plan["sample_responses"] == plan["score_responses"] == shards * (2 + 9 * 3)
+    benchmarks = len(yaml.safe_load(path.read_text())["evaluation"]["benchmarks"])
+    assert plan["sample_evaluation"] == plan["score_evaluation"] == benchmarks * (1 + 2 + 10)
