@@ -22,6 +22,12 @@ rule compare_runs:
         summaries=from_run(lambda w: [f"results/{r}/evaluation/summary.csv" for r in compared_runs(w.table)]),
         judges=from_run(lambda w: [f"results/{r}/evaluation/judge.csv" for r in compared_runs(w.table)]),
         results=from_run(lambda w: [path for r in compared_runs(w.table) for path in evaluation_files(r)]),
+        heldout=from_run(
+            lambda w: [
+                f"results/{r}/judge/heldout/{cfg(r, 'judge', 'checkpoint')}.parquet"
+                for r in compared_runs(w.table)
+            ]
+        ),
     output:
         table="results/{run}/tables/ablations/{table}.csv",
     log:

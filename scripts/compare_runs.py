@@ -3,6 +3,7 @@
 Reads, of each run in the order of `runs`:
     evaluation/summary.csv and evaluation/judge.csv.
     evaluation/{checkpoint}/{benchmark}.parquet: the responses behind the summary, for the differences.
+    judge/heldout/{checkpoint}.parquet: the held-out scores of the judge that chose the run's responses.
 Writes:
     tables/ablations/{table}.csv (columns in `alma.csv_schemas`): one row for sft-0 and each model of a
     round, and benchmark; the last row of a run is its final model. A variant's model is compared with
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import read_csv_table, write_csv_table
+from alma.judge_accuracy import is_benchmark_pair, pairs_by_prompt
 from alma.measures import check_share
-from alma.statistics import bootstrap_mean, mean
+from alma.statistics import bootstrap_mean, bootstrap_ratio, mean
 
 KINDS = {"expected": "real-valued", "integer": "integer"}
 TAKEN = (
@@ -86,6 +88,24 @@ def differences(mine: Answers, theirs: Answers, seed: Any, resamples: int) -> Ro
     return found
 
 
+def accuracy_difference(
+    mine: dict[str, tuple[float, int]], theirs: dict[str, tuple[float, int]], seed: Any, resamples: int
+) -> Row:
+    """Share of held-out pairs that a judge orders rightly, minus another judge's, paired by prompt.
+
+    Args:
+        mine, theirs: {prompt: (pairs right, pairs)}; the difference is empty where the pairs differ.
+    """
+    names = ["vs_main_judge_accuracy", "vs_main_judge_accuracy_low", "vs_main_judge_accuracy_high"]
+    pairs = {prompt: count for prompt, (_, count) in sorted(mine.items())}
+    total = sum(pairs.values())
+    if not total or pairs != {prompt: count for prompt, (_, count) in theirs.items()}:
+        return dict.fromkeys(names)
+    gaps = [mine[prompt][0] - theirs[prompt][0] for prompt in pairs]
+    low, high = bootstrap_ratio(gaps, [float(count) for count in pairs.values()], resamples, seed)
+    return dict(zip(names, (sum(gaps) / total, low, high), strict=True))
+
+
 def counterpart(checkpoint: str, own: list[str], main_run: list[str]) -> str:
     """The main run's model that a variant's is compared with; empty where there is none.
 
@@ -102,6 +122,7 @@ def main(
     summaries: list[str],
     judges: list[str],
     results: list[str],
+    heldout: list[str],
     table: str | Path,
     *,
     seed: int,
@@ -109,11 +130,14 @@ def main(
     runs: list[Row],
 ) -> None:
     """Write the table; see the module's docstring."""
+    from alma.tables import read_table
+
     rows: list[Row] = []
     main_answers: dict[tuple[str, str], Answers] = {}
     main_models: list[str] = []
+    main_pairs: dict[str, tuple[float, int]] = {}
     left = list(results)
-    for run, summary, judge in zip(runs, summaries, judges, strict=True):
+    for run, summary, judge, scored in zip(runs, summaries, judges, heldout, strict=True):
         own, left = left[: run["results"]], left[run["results"] :]
         answers = answers_of(own)
         measured = judge_row(read_csv_table(judge, "judge"), *run["judge"])
@@ -125,9 +149,13 @@ def main(
             if row["checkpoint"] == "sft-0" or row["checkpoint"].startswith("round-")
         ]
         models = list(dict.fromkeys(row["checkpoint"] for row in shown))
+        kept = [row for row in read_table(scored, "judge_score") if not is_benchmark_pair(row)]
+        pairs = pairs_by_prompt(kept, KINDS[run["judge"][1]])
         is_main = not main_answers
         if is_main:
-            main_answers, main_models = answers, models
+            main_answers, main_models, main_pairs = answers, models, pairs
+        theirs_pairs = {} if is_main else main_pairs
+        facts |= accuracy_difference(pairs, theirs_pairs, [seed, "ablation", "heldout"], resamples)
         for row in shown:
             name, benchmark = row["checkpoint"], row["benchmark"]
             against = "" if is_main else counterpart(name, models, main_models)
@@ -149,6 +177,7 @@ if "snakemake" in globals():
             list(snakemake.input.summaries),
             list(snakemake.input.judges),
             list(snakemake.input.results),
+            list(snakemake.input.heldout),
             snakemake.output.table,
             **config,
         )

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import write_csv_table
-from alma.judging import integer_rating
-from alma.statistics import bootstrap_ratio, calibration_bins, calibration_error, mean, pair_results, spearman
+from alma.judge_accuracy import by_prompt, is_benchmark_pair, pairs_by_prompt, score_of
+from alma.statistics import bootstrap_ratio, calibration_bins, calibration_error, mean, spearman
 
 # The judges of the paper's table: name, checkpoint, kind of score.
 JUDGES = (
@@ -26,21 +26,6 @@ JUDGES = (
     ("fine-tuned, real-valued", "judge-seed", "real-valued"),
     ("self-distilled, real-valued", "judge", "real-valued"),
 )
-
-
-def score_of(row: dict[str, Any], kind: str) -> float | None:
-    """The judge's score of a row: real-valued, or its most probable rating; None if unreadable."""
-    if row["score"] is None or kind == "real-valued":
-        return row["score"]
-    return float(integer_rating(row["p"]))
-
-
-def by_prompt(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Rows grouped by prompt, in the order of prompt_id and response_id."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: (row["prompt_id"], row["response_id"])):
-        groups.setdefault(row["prompt_id"], []).append(row)
-    return list(groups.values())
 
 
 def measure(
@@ -53,11 +38,8 @@ def measure(
         kind: integer or real-valued.
         seed, resamples: of the bootstrap over prompts.
     """
-    groups = by_prompt(rows)
-    results = [
-        pair_results([score_of(row, kind) for row in group], [row["label"] for row in group])
-        for group in groups
-    ]
+    groups = by_prompt(rows).values()
+    results = pairs_by_prompt(rows, kind).values()
     right, pairs = [r for r, _ in results], [float(n) for _, n in results]
     low, high = bootstrap_ratio(right, pairs, resamples, seed)
 
@@ -104,7 +86,7 @@ def main(
     for name, checkpoint, kind in JUDGES:
         parts: dict[str, list[dict[str, Any]]] = {"heldout": [], "pairs": []}
         for row in scored[checkpoint]:
-            parts["pairs" if row["prompt_id"].startswith("pair:") else "heldout"].append(row)
+            parts["pairs" if is_benchmark_pair(row) else "heldout"].append(row)
         for benchmark, part in parts.items():
             if not part:
                 continue

@@ -4,7 +4,7 @@ import compare_runs
 import fake_run
 import pytest
 import summarize_evaluation
-from test_measures import response, write_judge_tables
+from test_measures import judge_rows, response, write_judge_tables
 
 from alma.csv_tables import read_csv_table
 from alma.tables import write_table
@@ -35,7 +35,7 @@ def write_evaluation(root, models, prompts="ab"):
     return files
 
 
-def compare(root, **runs):
+def compare(root, heldout=None, **runs):
     """Rows of the table of these runs, the first of which is the main run."""
     fake_run.write_judges(root, fake_run.random.Random(0), prompts=5, pairs=0)
     write_judge_tables(root)
@@ -48,6 +48,7 @@ def compare(root, **runs):
         [str(root / name / "summary.csv") for name in runs],
         [str(root / "evaluation/judge.csv")] * len(runs),
         results,
+        [str(root / "judge/heldout/judge.parquet")] * len(runs) if heldout is None else heldout,
         root / "table.csv",
         seed=0,
         resamples=300,
@@ -124,3 +125,27 @@ def test_other_prompts_or_checks_leave_the_difference_empty(tmp_path, capsys, pr
     assert rows[1]["against"] == "sft-0"
     assert all(rows[1][name] is None for name in compare_runs.NO_DIFFERENCE)
     assert "variant, sft-0, b: other prompts than the main run" in capsys.readouterr().out
+
+
+def heldout(path, scores):
+    """Held-out scores of a judge, and a row of the judge benchmark that does not count."""
+    rows = judge_rows(
+        *[(prompt, label, score, 5) for prompt, label, score in scores], ("pair:x", 10.0, 0.0, 0)
+    )
+    write_table(path, "judge_score", rows)
+    return str(path)
+
+
+def test_accuracy_of_the_judges_is_paired_by_prompt(tmp_path):
+    labels = [("a", 2.0), ("a", 8.0), ("b", 3.0), ("b", 6.0), ("b", 6.0)]  # one pair of a, two of b
+    right = [(*label, label[1]) for label in labels]
+    wrong = [(*label, 10 - label[1] if label[0] == "b" else label[1]) for label in labels]
+    main, other = heldout(tmp_path / "m.parquet", right), heldout(tmp_path / "o.parquet", wrong)
+    fewer = heldout(tmp_path / "f.parquet", right[:2])
+    same = ({"sft-0": [(HALF, 5.0)] * 2},)
+    rows = compare(tmp_path, heldout=[main, main, other, fewer], main=same, one=same, two=same, three=same)
+    found = {r["run"]: [r[f"vs_main_judge_accuracy{end}"] for end in ("", "_low", "_high")] for r in rows}
+    assert found["main"] == found["three"] == [None] * 3
+    assert found["one"] == [0, 0, 0]
+    # Two of three pairs are lost, both of prompt b: resampling b alone loses all, a alone loses none.
+    assert found["two"] == [pytest.approx(-2 / 3, abs=1e-5), -1, 0]

@@ -216,6 +216,11 @@ CSV_TABLES: dict[str, CsvTable] = {
                 "judge_accuracy",
                 "share of held-out pairs that the judge that chose this run's responses orders rightly",
             ),
+            **_with_interval(
+                "vs_main_judge_accuracy",
+                "vs_main_judge_accuracy",
+                "judge_accuracy minus the main run's, by prompt",
+            ),
         },
     ),
 }
