@@ -33,7 +33,7 @@ def logs(values):
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=11, max_size=11))
-def test_probabilities_are_normalised_and_the_mean_lies_on_the_scale(weights):
+def test_probabilities_are_normalized_and_the_mean_lies_on_the_scale(weights):
     total = sum(weights) * 1.25
     p, mass = rating_probabilities(logs([w / total for w in weights]))
     assert len(p) == 11 and sum(p) == pytest.approx(1) and all(v >= 0 for v in p)

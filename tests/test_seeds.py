@@ -621,6 +621,14 @@ def test_a_hub_data_set_is_loaded_at_its_revision(seeds, hub, suffix, split):
     assert found["eval"].read_bytes() == expected
 
 
+def test_one_special_token_does_not_refuse_a_hub_data_set(seeds, hub):
+    hub([*JUDGE, {"prompt": "Fill <mask>.", "response": "a</s>", "score": 3}])
+    tables = seeds.rows(judge=f"hub:someone/labels@{REVISION}")
+    assert ("Fill <mask>.", "a</s>") in {
+        (row["prompt"], row["response"]) for row in tables["judge"] + tables["heldout"]
+    }
+
+
 def test_faults_of_a_hub_data_set_name_the_row(seeds, hub):
     hub([{**JUDGE[0], "more": 1}, {**JUDGE[3], "score": 99, "more": 2}])
     message = seeds.message(judge=f"hub:someone/labels@{REVISION}")

@@ -2,7 +2,7 @@
 
 The judge is a causal language model that answers with a rating in double square brackets and no
 chain of thought. Its score of a response is the expected rating, sum over k of k * P(k), where P is
-taken over the eleven ratings 0..10 and normalised (recipe: real-valued scores). Rubric and prompt
+taken over the eleven ratings 0..10 and normalized (recipe: real-valued scores). Rubric and prompt
 stand before the response, so that the engine caches them across the responses to one prompt.
 """
 
@@ -78,7 +78,7 @@ def rating_probabilities(log_p: list[float]) -> tuple[list[float], float]:
         log_p: natural log-probability of each of the eleven ratings.
 
     Returns:
-        Eleven probabilities that add up to 1, and the mass before normalising, in [0, 1].
+        Eleven probabilities that add up to 1, and the mass before normalizing, in [0, 1].
     """
     p = [math.exp(value) for value in log_p]
     mass = math.fsum(p)

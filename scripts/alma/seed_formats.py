@@ -122,13 +122,15 @@ def _read_csv(source: str, raw: bytes, problems: list[str]) -> list[Row]:
         return []
     limit = csv.field_size_limit(MAX_BYTES)
     rows: list[Row] = []
+    number = ended = 0  # rows so far, and the line in which the last one ended
     try:
         reader = csv.reader(io.StringIO("\n".join(text for _, text in lines), newline=""), strict=True)
         header = next(reader, [])
         if _repeated(source, header, problems):
             return []
-        number = 0
+        ended = reader.line_num
         for cells in reader:
+            ended = reader.line_num
             if not cells:
                 continue  # an empty line
             number += 1
@@ -140,7 +142,11 @@ def _read_csv(source: str, raw: bytes, problems: list[str]) -> list[Row]:
                 continue
             rows.append(Row(where, {k: v for k, v in zip(header, cells, strict=True) if v != ""}, True))
     except csv.Error as error:
-        problems.append(f"{source}: line {reader.line_num}: broken CSV: {error}")
+        place = f"row {number + 1}" if ended else "the header"
+        problems.append(
+            f"{source}: {place}, which begins at line {ended + 1}: broken CSV: {error}; expected quotes in "
+            f"pairs (a quote inside a quoted cell is written twice)"
+        )
         return []
     finally:
         csv.field_size_limit(limit)

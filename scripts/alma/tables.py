@@ -36,7 +36,7 @@ _RESPONSE = [
 _SCORE = [
     ("score", pa.float64()),  # expected rating on 0-10, null where it cannot be read
     ("mass", pa.float64()),  # probability that the judge put on the eleven ratings
-    ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalised
+    ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
 ]
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -128,7 +128,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt", pa.string()),
             ("response", pa.string()),
             ("score", pa.float64()),  # the seed judge's own real-valued score
-            ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalised
+            ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
         ]
     ),
     # evaluation
