@@ -60,7 +60,7 @@ rule sample_distillation:
     input:
         model=model("{checkpoint}"),
         prompts=from_run("results/{run}/prompts/unique.parquet"),
-        clusters=from_run("results/{run}/prompts/clusters.parquet"),
+        deal=from_run("results/{run}/prompts/deal.parquet"),
         # Not read: the deal refuses a run whose prompts will not last, and that comes before any sampling.
         dealt=from_run("results/{run}/prompts/deal.parquet"),
     output:

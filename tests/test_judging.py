@@ -234,22 +234,13 @@ def test_annotators_of_one_response_are_averaged():
     assert found["label"] == 5.5
 
 
-def clustered(prompts, clusters):
-    """`cluster` rows: prompt i is in cluster i % clusters."""
+def dealt(prompts):
+    """`deal` rows of the rounds 2 and 3, whose places hold the prompts from the last to the first."""
     return [
-        {"prompt_id": f"p{i}", "cluster": i % clusters, "rank": i // clusters, "distance": 0.0}
+        {"round": r, "place": i, "cluster": i, "prompt_id": f"p{prompts - 1 - i}" if r == 2 else f"q{i}"}
+        for r in (3, 2)
         for i in range(prompts)
     ]
-
-
-def test_distillation_prompts_come_from_all_clusters():
-    rows = clustered(30, 10)
-    chosen = sample_distillation.choose_prompts(rows, 14, seed=0)
-    assert chosen == sample_distillation.choose_prompts(rows[::-1], 14, seed=0)
-    assert chosen != sample_distillation.choose_prompts(rows, 14, seed=1)
-    assert {int(i[1:]) % 10 for i in chosen[:10]} == set(range(10)) and len(set(chosen)) == 14
-    assert chosen[:5] == sample_distillation.choose_prompts(rows, 5, seed=0)
-    assert len(sample_distillation.choose_prompts(rows, 99, seed=0)) == 30
 
 
 class Sampler(FakeEngine):
@@ -264,7 +255,7 @@ def test_no_round_selects_from_the_responses_of_distillation(chat_tokenizer, tmp
     monkeypatch.setattr("alma.engine.open_engine", lambda *_: Sampler(chat_tokenizer))
     prompts = [{"prompt_id": f"p{i}", "prompt": f"q{i}", "source": "seed", "examples": []} for i in range(6)]
     write_table(tmp_path / "unique", "prompt", prompts)
-    write_table(tmp_path / "clusters", "cluster", clustered(6, 3))
+    write_table(tmp_path / "deal", "deal", dealt(6))
     write_table(tmp_path / "round", "round_prompt", [row | {"cluster": 0} for row in prompts])
     common = {
         "seed": 0,
@@ -275,12 +266,13 @@ def test_no_round_selects_from_the_responses_of_distillation(chat_tokenizer, tmp
         "max_tokens": 9,
     }
     sample_distillation.main(
-        "m", tmp_path / "unique", tmp_path / "clusters", tmp_path / "own", prompts_used=6, **common
+        "m", tmp_path / "unique", tmp_path / "deal", tmp_path / "own", prompts_used=4, **common
     )
     sample_responses.main("m", tmp_path / "round", tmp_path / "rounds", round_=2, samples=[0, 1], **common)
     own = read_table(tmp_path / "own", "distillation_response")
     rounds = read_table(tmp_path / "rounds", "response")
-    assert {row["prompt_id"] for row in own} == {row["prompt_id"] for row in rounds} and len(own) == 6
+    assert [row["prompt_id"] for row in own] == ["p5", "p4", "p3", "p2"], "the first places of round 2"
+    assert {row["prompt_id"] for row in own} < {row["prompt_id"] for row in rounds}
     for column in ("response_id", "seed", "response"):
         assert {row[column] for row in own}.isdisjoint(row[column] for row in rounds)
 
@@ -290,13 +282,13 @@ def test_no_round_selects_from_the_responses_of_distillation(chat_tokenizer, tmp
         tmp_path / "pairs",
         seed=0,
         engine={},
-        pairs=4,
+        pairs=3,
         min_mass=0.5,
         max_unreadable=0,
     )
     scored = read_table(tmp_path / "pairs", "distilled")
-    assert len(scored) == 4 and {r["response_id"] for r in scored} < {r["response_id"] for r in own}
-    assert [len(row["p"]) for row in scored] == [11] * 4
+    assert len(scored) == 3 and {r["response_id"] for r in scored} < {r["response_id"] for r in own}
+    assert [len(row["p"]) for row in scored] == [11] * 3
 
 
 def test_distillation_pairs_are_seeded_distinct_and_finished():
