@@ -499,9 +499,10 @@ BAD_CONFIGS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("rounds: null", config(rounds=None), ("rounds: found None, expected integer",)),
     ("rounds: 10**400", config(rounds=10**400), ("rounds: found 1000", "below 2**63")),
     ("rounds: 10**5000", config(rounds=10**5000), ("rounds: found a value of type int", "below 2**63")),
+    ("rounds: 10**9", config(rounds=10**9), ("rounds: found 1000000000, expected at most 51",)),
     (
-        "rounds: 10**9",
-        config(rounds=10**9),
+        "samples_per_prompt: 10**9",
+        config(samples_per_prompt=10**9),
         ("rounds, prompts_per_round", "jobs, expected at most 1,000,000"),
     ),
     ("prompts.shards: 10**12", config(prompts={"shards": 10**12}), ("jobs, expected at most",)),
