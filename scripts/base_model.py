@@ -3,7 +3,7 @@
 Reads:
     source: a folder in transformers' layout (safetensors only), a .gguf file, `hub:OWNER/NAME@REVISION`
         (its safetensors, configs and tokenizer at that commit), or `package:NAME`
-        (`alma.model_packages`; the GGUF in it is dequantised to float32).
+        (`alma.model_packages`; the GGUF in it is dequantized to float32).
     chat_template: a Jinja file; without one the model's own, or templates/plain.jinja.
 Writes: models/base/, the files of `alma.checkpoints.MODEL_FILES` (the job adds provenance.json).
 Params: source (str), chat_template (str or None), accept_terms (bool).
@@ -85,7 +85,7 @@ def check_weights(folder: Path, source: str) -> None:
 
 
 def check_folder(folder: Path, source: str) -> None:
-    """Check that a folder holds a whole, unquantised model in safetensors that needs no code of its own.
+    """Check that a folder holds a whole, unquantized model in safetensors that needs no code of its own.
 
     Only small files and the headers of the weights are read.
 
@@ -110,7 +110,7 @@ def check_folder(folder: Path, source: str) -> None:
             )
     if _read_json(folder / "config.json", source).get("quantization_config"):
         raise InputError(
-            f"base_model: {source} is quantised (quantization_config in config.json), so it cannot be "
+            f"base_model: {source} is quantized (quantization_config in config.json), so it cannot be "
             f"trained; expected float32, bfloat16 or float16 weights, or a .gguf file."
         )
 
@@ -194,7 +194,7 @@ def load_source(folder: Path, gguf: str | None, source: str) -> tuple[Any, Any]:
 
 
 def _finish_gguf(model: Any, tokenizer: Any, path: Path) -> None:
-    """Make a dequantised model savable, and its tokenizer add BOS where the file says so."""
+    """Make a dequantized model savable, and its tokenizer add BOS where the file says so."""
     from gguf import GGUFReader
 
     model.hf_quantizer = None  # or save_pretrained refuses

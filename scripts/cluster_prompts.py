@@ -6,7 +6,7 @@ Reads:
 Writes:
     clusters: `cluster` table, sorted by prompt_id: prompt_id, cluster (0 ..), rank (place in a
         seeded order of the cluster), distance (squared Euclidean, of
-        centred vectors of length one; null where the prompts were dealt at random).
+        centered vectors of length one; null where the prompts were dealt at random).
 
 Params:
     seed: seed of the run. clusters, iterations: of k-means. diversify: false deals the prompts at

@@ -43,7 +43,7 @@ tr.cut td.text { color: #6a6a6a; }
 <body>
 <h1>Candidates of each round</h1>
 <p>__COUNT__ Open a prompt to see all its responses, best judge score first. Green was chosen for the
-next training, orange is the rejected one of the preference pair. A grey response was cut off by the token
+next training, orange is the rejected one of the preference pair. A gray response was cut off by the token
 limit and cannot be chosen.</p>
 <header>
 <input id="text" type="search" placeholder="text in a prompt or response" aria-label="text to look for">

@@ -13,12 +13,12 @@ from alma.csv_tables import read_csv_table
 
 def main(table: str | Path, calibration: str | Path, figure_path: str | Path) -> None:
     """Draw both panels."""
-    from alma.figures import BLUE, GREY, MARKERS, ORANGE, RED, SKY, figure, nothing
+    from alma.figures import BLUE, GRAY, MARKERS, ORANGE, RED, SKY, figure, nothing
 
     rows, bins = read_csv_table(table, "judge"), read_csv_table(calibration, "judge_calibration")
     judges = list(dict.fromkeys(row["judge"] for row in rows))
     benchmarks = list(dict.fromkeys(row["benchmark"] for row in rows))
-    colors = dict(zip(judges, (GREY, SKY, BLUE, RED), strict=False))
+    colors = dict(zip(judges, (GRAY, SKY, BLUE, RED), strict=False))
     with figure(figure_path, (10.5, 4.2), columns=2) as (_, grid):
         left, right = grid[0]
         height = 0.7 / max(1, len(benchmarks))
@@ -57,7 +57,7 @@ def main(table: str | Path, calibration: str | Path, figure_path: str | Path) ->
                 marker=MARKERS[i],
                 label=judge,
             )
-        right.plot([0, 10], [0, 10], color=GREY, linestyle="--", linewidth=1.2, label="score = human score")
+        right.plot([0, 10], [0, 10], color=GRAY, linestyle="--", linewidth=1.2, label="score = human score")
         right.set_xlim(0, 10)
         right.set_ylim(0, 10)
         right.set_xlabel("mean score of the judge in the bin (0-10)")

@@ -13,7 +13,7 @@ from alma.csv_tables import read_csv_table, write_csv_table
 
 def main(per_round: list[str], length: str | Path, figure_path: str | Path) -> None:
     """Join the tables of the rounds and draw them."""
-    from alma.figures import BLACK, GREEN, GREY, figure
+    from alma.figures import BLACK, GRAY, GREEN, figure
 
     rows = [row for path in per_round for row in read_csv_table(path, "length")]
     write_csv_table(length, "length", rows)
@@ -26,7 +26,7 @@ def main(per_round: list[str], length: str | Path, figure_path: str | Path) -> N
     with figure(figure_path, (9.5, 3.8), columns=2) as (fig, grid):
         left, right = grid[0]
         for key, shift, color, label in (
-            ("pool_words", -0.2, GREY, "pool"),
+            ("pool_words", -0.2, GRAY, "pool"),
             ("chosen_words", 0.2, GREEN, "chosen"),
         ):
             bars = left.bar([p + shift for p in places], column(key), 0.38, color=color, label=label)
@@ -34,7 +34,7 @@ def main(per_round: list[str], length: str | Path, figure_path: str | Path) -> N
         left.set_ylabel("mean words per response")
         left.set_title("Length of chosen responses and of the pool")
         left.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        right.axhline(1.0, color=GREY, linewidth=1.2, linestyle="--")
+        right.axhline(1.0, color=GRAY, linewidth=1.2, linestyle="--")
         right.plot(places, column("ratio"), color=BLACK, marker="o")
         for place, value in zip(places, column("ratio"), strict=True):
             if value == value:

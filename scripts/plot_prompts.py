@@ -1,4 +1,4 @@
-"""Plot a map of the prompts: their embeddings in two dimensions, coloured by cluster.
+"""Plot a map of the prompts: their embeddings in two dimensions, colored by cluster.
 
 Reads:
     prompts/embeddings/{shard}.parquet: prompt_id, embedding (float32).
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 POINTS = 2000
-NAMED = 7  # clusters with a colour of their own
+NAMED = 7  # clusters with a color of their own
 
 
 def principal_plane(embeddings: "np.ndarray") -> tuple["np.ndarray", list[float]]:
@@ -28,17 +28,17 @@ def principal_plane(embeddings: "np.ndarray") -> tuple["np.ndarray", list[float]
     """
     import numpy as np
 
-    centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
-    _, values, axes = np.linalg.svd(centred, full_matrices=False)
+    centered = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
+    _, values, axes = np.linalg.svd(centered, full_matrices=False)
     axes = axes[:2]
     if len(axes) < 2:  # one prompt, or one dimension
-        axes = np.vstack([axes, np.zeros((2 - len(axes), centred.shape[1]))])
+        axes = np.vstack([axes, np.zeros((2 - len(axes), centered.shape[1]))])
     largest = np.abs(axes).argmax(axis=1)
     signs = np.sign(axes[[0, 1], largest])
     axes = axes * np.where(signs == 0, 1, signs)[:, None]
     total = float((values**2).sum()) or 1.0
     shares = [float(v**2) / total for v in values[:2]]
-    return centred @ axes.T, [*shares, 0.0, 0.0][:2]
+    return centered @ axes.T, [*shares, 0.0, 0.0][:2]
 
 
 def main(embeddings: list[str], clusters: str | Path, figure_path: str | Path) -> None:

@@ -466,9 +466,9 @@ BAD_FOLDERS = {
     "no-config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
     "adapter": (_adapter, "holds a LoRA adapter: merge it"),
     "broken-config": (lambda f: (f / "config.json").write_text("{"), "config.json is broken"),
-    "quantised": (
+    "quantized": (
         lambda f: edit_json(f / "config.json", quantization_config={"quant_method": "gptq"}),
-        "is quantised",
+        "is quantized",
     ),
     "own-code": (
         lambda f: edit_json(f / "config.json", model_type="mine", auto_map={"AutoConfig": "evil.Config"}),

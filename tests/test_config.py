@@ -95,7 +95,7 @@ WRONG = [
         r"judge\.distillation\.training\.epochs: found 0, expected more",
     ),
     ("sampling.temprature", 1.0, r"sampling\.temprature: unknown key; known here: max_tokens, seed, temp"),
-    ("colour", 1, r"colour: unknown key"),
+    ("color", 1, r"color: unknown key"),
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
     ("prompts.shots", [5, 3], r"prompts\.shots: found \[5, 3\]"),
     ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(20\)"),

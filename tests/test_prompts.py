@@ -90,7 +90,7 @@ def synthesize(tmp_path: Path, monkeypatch, texts, answer=None, **changes):
     return read_table(out, "raw_prompt"), engine.requests
 
 
-SEEDS = [f"Say {word} in one sentence." for word in ("red", "blue", "green", "pink", "grey", "teal", "lime")]
+SEEDS = [f"Say {word} in one sentence." for word in ("red", "blue", "green", "pink", "gray", "teal", "lime")]
 
 
 def context_of(request) -> str:
@@ -549,9 +549,9 @@ def cluster(tmp_path: Path, paths: list[str], **changes) -> list[dict]:
 
 def blobs(count: int, groups: int, width: int = 8) -> np.ndarray:
     generator = np.random.default_rng(0)
-    centres = generator.normal(size=(groups, width))
+    centers = generator.normal(size=(groups, width))
     noise = generator.normal(scale=0.05, size=(count, width))
-    return (centres[np.arange(count) % groups] + noise + 50.0).astype(np.float32)
+    return (centers[np.arange(count) % groups] + noise + 50.0).astype(np.float32)
 
 
 def test_k_means_looks_at_directions_from_the_mean() -> None:
@@ -573,9 +573,9 @@ def test_k_means_trains_on_every_point_without_a_warning(capfd) -> None:
     found, distance = k_means(vectors, 4, 100, 3)
     data = vectors - vectors.mean(axis=0)
     data /= np.linalg.norm(data, axis=1, keepdims=True)
-    centres = np.stack([data[found == c].mean(axis=0) for c in range(4)])
+    centers = np.stack([data[found == c].mean(axis=0) for c in range(4)])
     # At a fixed point of Lloyd's algorithm on ALL points the centroids are the means of their members.
-    assert np.abs(((data - centres[found]) ** 2).sum(axis=1) - distance).max() < 0.02
+    assert np.abs(((data - centers[found]) ** 2).sum(axis=1) - distance).max() < 0.02
     k_means(vectors[:5], 4, 3, 3)
     captured = capfd.readouterr()
     assert "WARNING" not in captured.out + captured.err

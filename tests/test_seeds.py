@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parent.parent
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 SFT = [
-    {"prompt": "Name a colour.", "response": "Blue."},
+    {"prompt": "Name a color.", "response": "Blue."},
     {"prompt": "Name a city.\n\nIn France, please.", "response": "Lyon, on the Rhône."},
     {"prompt": "Quote me", "response": 'He said "no", twice.'},
 ]
@@ -130,8 +130,8 @@ def test_tables_hold_ids_messages_and_mapped_values(seeds):
     seeds.put("pairs", PAIRS)
     tables = seeds.rows()
     by_id = {row["prompt_id"]: row for row in tables["sft"]}
-    row = by_id[content_id("prompt", "Name a colour.")]
-    assert row["prompt"] == [{"role": "user", "content": "Name a colour."}]
+    row = by_id[content_id("prompt", "Name a color.")]
+    assert row["prompt"] == [{"role": "user", "content": "Name a color."}]
     assert row["completion"] == [{"role": "assistant", "content": "Blue."}]
     labels = tables["judge"] + tables["heldout"]
     prompt_id = content_id("prompt", "Add 2 and 3.")
@@ -430,7 +430,7 @@ BAD_ROWS = {
         "surrogate",
     ),
     "category-type": ("eval", {"prompt": "p", "category": 3}, "category: found 3, expected text"),
-    "eval-in-sft": ("eval", {"prompt": " name A colour. "}, "sft.jsonl: line 1)"),
+    "eval-in-sft": ("eval", {"prompt": " name A color. "}, "sft.jsonl: line 1)"),
     "eval-in-judge": ("eval", {"prompt": "Spell cat."}, "judge.jsonl: line 4)"),
     "eval-twice": ("eval", {"prompt": "Why is the sky blue?", "category": "x"}, "eval.jsonl: line 2"),
     "chosen-missing": ("pairs", {"prompt": "p", "rejected": "r"}, "chosen: found nothing"),

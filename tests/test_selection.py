@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from alma.selection import best_of, distinct_candidates, is_echo, is_eligible, select, why_out
 
-PROMPT = {"prompt_id": "p", "prompt": "Name a colour."}
+PROMPT = {"prompt_id": "p", "prompt": "Name a color."}
 
 
 def response(text, score, sample=0, finish="stop", checkpoint="sft-0"):
@@ -38,7 +38,7 @@ def test_highest_score_is_chosen_and_rejected_is_another():
         response("Blue and then", 10.0, 9, finish="length"),
         response("", 10.0, 9),
         response(" .", 10.0, 9),
-        response("name a  COLOUR.", 10.0, 9),
+        response("name a  COLOR.", 10.0, 9),
         response("No score.", None, 9),
     ],
     ids=["cut off", "empty", "no letter", "echo of the prompt", "no score"],
@@ -137,7 +137,7 @@ def test_no_pair_where_all_tie_or_only_one_is_distinct():
     assert one["candidates"] == 1 and one["rejected"] is None
 
 
-def test_ties_do_not_favour_a_checkpoint():
+def test_ties_do_not_favor_a_checkpoint():
     wins = 0
     for seed in range(400):
         rows = [

@@ -63,7 +63,7 @@ def test_request_seeds_are_spread_out_and_depend_on_every_part():
     assert len(seeds) == 6
     run = sorted(request_seed(0, 2, "sft-0", "p", s) for s in range(1000))
     assert all(0 <= seed < 2**31 for seed in run)
-    # engines give child i the seed s + i, so neighbours would share their random numbers
+    # engines give child i the seed s + i, so neighbors would share their random numbers
     assert all(b - a > 1 for a, b in itertools.pairwise(run))
 
 

@@ -311,7 +311,7 @@ def _number(check: Check, response: str) -> bool:
 
 
 def _equals(check: Check, response: str) -> bool:
-    """Equal to ``text`` but for outer white space, one final full stop and case."""
+    """Equal to ``text`` but for outer white space, one final period and case."""
 
     def key(text: str) -> str:
         return _plain(text).strip().removesuffix(".").rstrip().casefold()

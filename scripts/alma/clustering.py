@@ -59,7 +59,7 @@ def read_embeddings(paths: list[str]) -> tuple[list[str], "np.ndarray"]:
 def k_means(
     vectors: "np.ndarray", clusters: int, iterations: int, seed: int
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """Spherical-like k-means: on centred vectors of length one. Library: faiss.
+    """Spherical-like k-means: on centered vectors of length one. Library: faiss.
 
     Hidden states share one large common direction; without centring the angles between prompts
     would be dwarfed by it.

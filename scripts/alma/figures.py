@@ -7,10 +7,10 @@ from typing import Any
 
 from alma.files import atomic_path
 
-# Okabe and Ito (2008): eight colours that colour-blind readers can tell apart.
+# Okabe and Ito (2008): eight colors that color-blind readers can tell apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, RED, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY = "#8C8C8C"
+GRAY = "#8C8C8C"
 CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE = {
@@ -66,14 +66,14 @@ def nothing(axes: Any, text: str) -> None:
 
 
 def checkpoint_colors(names: list[str]) -> dict[str, str]:
-    """A colour for each checkpoint, the same in every figure.
+    """A color for each checkpoint, the same in every figure.
 
-    base is grey, the SFT checkpoints are blue, the rounds run from orange to red; chosen is green.
+    base is gray, the SFT checkpoints are blue, the rounds run from orange to red; chosen is green.
     """
     from matplotlib.colors import to_hex, to_rgb
 
     rounds = sorted((n for n in names if n.startswith("round-")), key=lambda n: int(n.split("-")[1]))
-    found = {"base": GREY, "judge-seed": PURPLE, "judge": BLACK, "chosen": GREEN}
+    found = {"base": GRAY, "judge-seed": PURPLE, "judge": BLACK, "chosen": GREEN}
     blues = (BLUE, SKY)
     sfts = [name for name in names if name.startswith("sft-")]
     found |= {name: blues[i % len(blues)] for i, name in enumerate(sfts)}

@@ -27,7 +27,7 @@ def hashed_int(*parts: Any, bits: int = 63) -> int:
 def request_seed(seed: int, round_: int | str, checkpoint: str, prompt_id: str, sample: int) -> int:
     """Seed of one sampling request, 0 <= seed < 2**31.
 
-    Hashed, because engines give child i of a request the seed s + i: neighbouring integer seeds
+    Hashed, because engines give child i of a request the seed s + i: neighboring integer seeds
     would make different samples share their random numbers.
     """
     return hashed_int("request", seed, round_, checkpoint, prompt_id, sample, bits=31)

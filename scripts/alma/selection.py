@@ -75,7 +75,7 @@ def distinct_candidates(prompt: str, responses: list[dict[str, Any]]) -> list[di
 def best_of(candidates: list[dict[str, Any]], tolerance: float, seed: list[Any]) -> dict[str, Any]:
     """Candidate with the highest score; ties within `tolerance` are broken by a seeded hash.
 
-    Never by position: position follows the checkpoint, and would favour one.
+    Never by position: position follows the checkpoint, and would favor one.
     """
     top = max(row["score"] for row in candidates)
     tied = [row for row in candidates if row["score"] >= top - tolerance]

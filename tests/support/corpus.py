@@ -67,7 +67,7 @@ def message_of(case: Case) -> str:
 
 
 GOOD: dict[str, list[dict[str, Any]]] = {
-    "sft": [{"prompt": "Name a colour.", "response": "Blue."}],
+    "sft": [{"prompt": "Name a color.", "response": "Blue."}],
     "judge": [
         {"prompt": "Add 2 and 3.", "response": "5", "score": 10},
         {"prompt": "Spell cat.", "response": "c a t", "score": 9},
@@ -530,7 +530,7 @@ BAD_CONFIGS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("a micro batch that does not divide", config(training={"sft": {"micro_batch_size": 3}}), ("a divisor",)),
     ("prompts.shots: [5, 3]", config(prompts={"shots": [5, 3]}), ("prompts.shots: found [5, 3]",)),
     ("fewer clusters than prompts", config(prompts={"clusters": 5}), ("prompts.clusters: found 5",)),
-    ("an unknown key", config(colour=1), ("colour: unknown key; known here: base_model",)),
+    ("an unknown key", config(color=1), ("color: unknown key; known here: base_model",)),
     ("an unknown key below", config(sampling={"temprature": 1}), ("sampling.temprature: unknown key",)),
     ("a key with escape codes", config(**{"\x1b[31m": 1}), (r"\x1b[31m: unknown key",)),
     (
@@ -788,7 +788,7 @@ BAD_MODELS: list[tuple[str, Callable[[Path], None], tuple[str, ...]]] = [
         edited(config__json={"model_type": "mine", "auto_map": CODE}),
         ("asks for code",),
     ),
-    ("quantised weights", edited(config__json={"quantization_config": {"bits": 4}}), ("is quantised",)),
+    ("quantized weights", edited(config__json={"quantization_config": {"bits": 4}}), ("is quantized",)),
     (
         "an index out of the folder",
         edited(model__safetensors__index__json=shards("../x.safetensors")),

@@ -148,10 +148,10 @@ def write_prompts(root: Path, dice: random.Random, clusters: int, each: int) -> 
     """prompts/embeddings/{0,1}.parquet and prompts/clusters.parquet."""
     embeddings, members = [], []
     for cluster in range(clusters):
-        centre = [dice.gauss(0, 3) for _ in range(8)]
+        center = [dice.gauss(0, 3) for _ in range(8)]
         for i in range(each + cluster % 3):
             prompt_id = content_id("prompt", cluster, i)
-            point = [value + dice.gauss(0, 0.6) for value in centre]
+            point = [value + dice.gauss(0, 0.6) for value in center]
             embeddings.append({"prompt_id": prompt_id, "embedding": point})
             members.append({"prompt_id": prompt_id, "cluster": cluster, "rank": i, "distance": 1.0})
     write_table(root / "prompts/embeddings/0.parquet", "embedding", embeddings[::2])

@@ -6,7 +6,7 @@ import numpy as np
 
 from alma.files import write_text
 
-BLACK = ORANGE = SKY = GREEN = YELLOW = BLUE = RED = PURPLE = GREY = "#000000"
+BLACK = ORANGE = SKY = GREEN = YELLOW = BLUE = RED = PURPLE = GRAY = "#000000"
 CYCLE = ("#000000",) * 7
 MARKERS = ("o",) * 7
 
