@@ -125,6 +125,16 @@ def test_a_wrong_value_is_named_with_its_path(shipped, path, value, message):
         check_config(shipped)
 
 
+def test_a_config_that_lacks_what_the_demonstration_names_is_told_so(shipped):
+    with pytest.raises(InputError, match=r"config\.yaml, the demonstration, is not read") as caught:
+        check_config({"rounds": 3})
+    missing = [line.split(":")[0].strip() for line in str(caught.value).splitlines() if "missing" in line]
+    assert missing == ["base_model", "labels.sft", "labels.judge", "evaluation.benchmarks"], "each once"
+    with pytest.raises(InputError) as caught:
+        check_config(shipped | {"rounds": 0})
+    assert "demonstration" not in str(caught.value)
+
+
 def test_all_wrong_keys_are_listed_at_once(shipped):
     change(shipped, "rounds", 0)
     change(shipped, "engine.threads", "two")

@@ -297,7 +297,10 @@ def check_config(config: dict[str, Any], where: str = "config") -> None:
         Draft202012Validator(schema).iter_errors(config),
         key=lambda e: list(map(str, e.absolute_path)),
     )
-    fail_with([line for error in errors for line in _describe(error)], heading)
+    if any(error.validator == "required" and not error.absolute_path for error in errors):
+        heading += ". A --configfile stands alone: config.yaml, the demonstration, is not read beside it"
+    # jsonschema has an error for each missing key, and none says which: each gives the lines of all.
+    fail_with(list(dict.fromkeys(line for error in errors for line in _describe(error))), heading)
     if isinstance(config["base_model"], str):
         config["base_model"] = {"source": config["base_model"]}
     node = resolve(schema["properties"]["base_model"]["oneOf"][1], schema)
