@@ -255,6 +255,22 @@ def test_embedded_text_is_that_of_text_ids(chat):
     assert sorted(seen) == sorted(text_ids(tokenizer, text) for text in bad)
 
 
+@search
+@given(st.data())
+def test_no_text_of_any_pieces_becomes_a_control_token(chat, data):
+    """Control tokens inside each other, cut anywhere, in wide characters, between text of any kind."""
+    tokenizer, tokens = chat
+    wide = ["".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in token) for token in tokens]
+    halves = [part for token in tokens for part in (token[: len(token) // 2], token[len(token) // 2 :])]
+    pieces = st.sampled_from([*tokens, *wide, *halves]) | st.text(max_size=3)
+    text = "".join(data.draw(st.lists(pieces, max_size=8)))
+    assert controls(prompt_ids(tokenizer, user(text)), tokenizer, tokens) == controls(
+        prompt_ids(tokenizer, user("x")), tokenizer, tokens
+    )
+    plain = text_ids(tokenizer, text)
+    assert controls(plain, tokenizer, tokens) == controls(text_ids(tokenizer, "x"), tokenizer, tokens)
+
+
 def test_control_tokens_that_a_normalizer_makes_are_inert():
     """Width variants that NFKC turns into a control token, which a Unigram model finds among its pieces."""
     tokenizer = tiny_model.unigram_tokenizer()
