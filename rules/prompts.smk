@@ -145,15 +145,6 @@ rule cluster_prompts:
         "../scripts/cluster_prompts.py"
 
 
-def lasting(w, threads):
-    """What the check of a run's prompts looks at, and no result depends on.
-
-    Snakemake does not compare a param whose function takes `threads`, so raising rounds or prompts_per_round
-    makes no prompts again that are there.
-    """
-    return {name: cfg(w, name) for name in ("rounds", "prompts_per_round")}
-
-
 rule deal_prompts:
     input:
         clusters=from_run("results/{run}/prompts/clusters.parquet"),
@@ -171,7 +162,10 @@ rule deal_prompts:
         runtime=120,
     params:
         spec=spec("deal_prompts", seed=from_config("seed")),
-        lasting=lasting,
+        # The check alone looks at these, so raising one makes no prompts again that are there.
+        uncompared=uncompared(
+            rounds=from_config("rounds"), prompts_per_round=from_config("prompts_per_round")
+        ),
     message:
         "Dealing the clusters of prompts to the rounds"
     script:
@@ -230,7 +224,10 @@ rule round_prompts:
             prompts_per_shard=from_config("prompts_per_shard"),
             prompts_in_shard=shard_size,
         ),
-        lasting=lasting,
+        # The check alone looks at these, so raising one makes no prompts again that are there.
+        uncompared=uncompared(
+            rounds=from_config("rounds"), prompts_per_round=from_config("prompts_per_round")
+        ),
     message:
         "Taking the prompts of round {wildcards.round} (shard {wildcards.shard})"
     script:

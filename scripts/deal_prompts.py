@@ -34,4 +34,4 @@ if "snakemake" in globals():
     from alma.workflow.job import job
 
     with job(snakemake) as config:
-        main(snakemake.input.clusters, snakemake.output.deal, **config, **snakemake.params.lasting)
+        main(snakemake.input.clusters, snakemake.output.deal, **config)

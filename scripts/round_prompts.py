@@ -57,5 +57,4 @@ if "snakemake" in globals():
             snakemake.input.deal,
             snakemake.output.prompts,
             **config,
-            **snakemake.params.lasting,
         )
