@@ -41,8 +41,9 @@ def reference_scores(model_dir: Path, texts: list[tuple[str, str]]) -> list[floa
     import torch
 
     from alma.chat_template import prompt_ids
-    from alma.checkpoints import load_model, load_tokenizer
+    from alma.checkpoints import load_model
     from alma.judging import PREFILL, expected_rating, judge_messages, rating_probabilities, rating_tokens
+    from alma.tokenizer import load_tokenizer
 
     model, tokenizer = load_model(model_dir, "float32"), load_tokenizer(model_dir)
     scores = []

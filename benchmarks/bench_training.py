@@ -54,8 +54,9 @@ def main(model_dir: Path, count: int = 24) -> None:
     limit_threads(1)
     from torch.nn.functional import cross_entropy
 
-    from alma.checkpoints import eos_ids, load_model, load_tokenizer
+    from alma.checkpoints import eos_ids, load_model
     from alma.judge_training import judge_conversations
+    from alma.tokenizer import load_tokenizer
     from alma.trainable import freeze_below
     from alma.training import row_loss
     from alma.training_data import one_row, sft_examples

@@ -26,6 +26,7 @@ rule train_judge_seed:
     input:
         model=model("base"),
         seeds=from_run("results/{run}/seeds/judge.parquet"),
+        checked=lengths_checked,
     output:
         model=model_outputs("judge-seed"),
         curve="results/{run}/tables/training/judge-seed.csv",
@@ -168,6 +169,7 @@ rule score_heldout:
         seeds=from_run("results/{run}/seeds/judge.parquet"),
         heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
         benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
+        checked=lengths_checked,
     output:
         scores="results/{run}/judge/heldout/{checkpoint}.parquet",
     log:

@@ -16,6 +16,7 @@ rule synthesize_prompts:
     input:
         model=model("base"),
         seeds=from_run("results/{run}/seeds/sft.parquet"),
+        checked=lengths_checked,
     output:
         prompts="results/{run}/prompts/raw/{shard}.parquet",
     log:
@@ -57,6 +58,7 @@ rule unique_prompts:
         judge_heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
         judge_benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
         eval=from_run("results/{run}/seeds/eval.parquet"),
+        tokenizer=base_tokenizer,
     output:
         prompts="results/{run}/prompts/unique.parquet",
         filters="results/{run}/tables/prompt_filters.csv",
@@ -77,6 +79,9 @@ rule unique_prompts:
             min_words=from_config("prompts", "min_words"),
             near_duplicate=from_config("prompts", "near_duplicate"),
             overlap=from_config("prompts", "overlap"),
+            max_model_len=from_config("engine", "max_model_len"),
+            max_tokens=from_config("sampling", "max_tokens"),
+            judge_shots=lambda w: few_shot_judge(w),  # of rules/scores.smk
         ),
     message:
         "Removing unfinished, duplicate and contaminated prompts"

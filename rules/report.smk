@@ -21,7 +21,10 @@ def results_of(run):
     return [
         *model_files(run, final_checkpoint(run)),
         *reported(run),
-        f"results/{run}/tables/round_clusters.csv",
+        *(
+            f"results/{run}/{name}"
+            for name in ("tables/round_clusters.csv", "tables/lengths.csv", "seeds/checked.txt")
+        ),
     ]
 
 

@@ -8,6 +8,25 @@ def local_seed_files(run):
     return sorted({path for path in data_sources(cfg(run)).values() if is_local(path)})
 
 
+def lengths_checked(w):
+    """Input function of what trains or samples first: it waits until all that people wrote is known to fit.
+
+    Nothing of it goes into a result, so a variant with other limits shares what waits for another check.
+    """
+    return SHARING.source(f"results/{w.run}/seeds/checked.txt")
+
+
+lengths_checked.own = lambda w: []
+
+# What a tokenizer is loaded from.
+base_tokenizer = from_run(
+    lambda w: [
+        f"results/{w.run}/models/base/{name}"
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json")
+    ]
+)
+
+
 rule read_seeds:
     input:
         files=lambda w: local_seed_files(w.run),
@@ -42,3 +61,42 @@ rule read_seeds:
         "Reading and checking the seeds"
     script:
         "../scripts/read_seeds.py"
+
+
+rule check_lengths:
+    input:
+        tokenizer=base_tokenizer,
+        sft=from_run("results/{run}/seeds/sft.parquet"),
+        judge=from_run("results/{run}/seeds/judge.parquet"),
+        judge_heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
+        judge_benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
+        eval=from_run("results/{run}/seeds/eval.parquet"),
+    output:
+        checked="results/{run}/seeds/checked.txt",
+        table="results/{run}/tables/lengths.csv",
+    log:
+        "results/{run}/logs/check_lengths.log",
+    benchmark:
+        "results/{run}/benchmarks/check_lengths.tsv"
+    priority: 10  # all training and sampling waits for it
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec(
+            "check_lengths",
+            seed=from_config("seed"),
+            max_model_len=from_config("engine", "max_model_len"),
+            shots=from_config("evaluation", "shots"),
+            max_tokens=from_config("evaluation", "max_tokens"),
+            judge_shots=from_config("judge", "shots"),
+            sft_max_length=from_config("training", "sft", "max_length"),
+            judge_max_length=from_config("judge", "training", "max_length"),
+        ),
+    message:
+        "Checking that all that people wrote fits the engine"
+    script:
+        "../scripts/check_lengths.py"

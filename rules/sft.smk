@@ -48,6 +48,7 @@ rule train_sft:
     input:
         model=model("base"),
         dataset=from_run("results/{run}/rounds/1/dataset.parquet"),
+        checked=lengths_checked,
     output:
         model=model_outputs("sft-{index}"),
         curve="results/{run}/tables/training/sft-{index}.csv",

@@ -7,6 +7,7 @@ Reads:
     raw: `raw_prompt` tables of all shards.
     sft, judge, judge_heldout, judge_benchmark: the seed tables (`sft`, `judge`, `judge`, `judge_pair`).
     evaluation: `eval` table.
+    tokenizer: a file of models/base/; the folder's tokenizer and chat template are read, no weights.
 
 Writes:
     prompts: `prompt` table, sorted by prompt_id.
@@ -16,6 +17,9 @@ Params:
     seed: seed of the run. min_words: a prompt of fewer words is dropped.
     near_duplicate: estimated Jaccard similarity from which two prompts are the same.
     overlap: share of a prompt's word 3-grams in one other prompt from which it is contaminated.
+    max_model_len: of the engine. max_tokens: longest response. A prompt is dropped where a response to it,
+        or the judge's question about that response, would not fit the engine.
+    judge_shots: rated examples in the context of the judge.
 """
 
 from collections.abc import Callable
@@ -27,7 +31,10 @@ from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, 
 from alma.errors import InputError
 from alma.fewshot import has_marker
 from alma.ids import hashed_int
+from alma.judging import few_shot_examples
+from alma.lengths import prompt_lengths
 from alma.tables import read_table, read_tables, write_table
+from alma.tokenizer import load_tokenizer
 
 Row = dict[str, Any]
 
@@ -75,6 +82,7 @@ def main(
     judge: list[str],
     judge_benchmark: str | Path,
     evaluation: str | Path,
+    tokenizer: str | Path,
     prompts: str | Path,
     filters: str | Path,
     *,
@@ -82,6 +90,9 @@ def main(
     min_words: int,
     near_duplicate: float,
     overlap: float,
+    max_model_len: int,
+    max_tokens: int,
+    judge_shots: int,
 ) -> None:
     """Filter the raw prompts; `judge` lists the tables of kind `judge`. See the module's docstring."""
     rows = read_tables(raw, "raw_prompt")
@@ -95,6 +106,13 @@ def main(
     seeds += [row["prompt"] for row in read_table(judge_benchmark, "judge_pair")]
     benchmark_prompts = [row["prompt"] for row in read_table(evaluation, "eval")]
 
+    loaded = load_tokenizer(Path(tokenizer).parent)
+    examples = few_shot_examples(read_table(judge[0], "judge"), judge_shots, seed)
+
+    def fits(rows: list[Row]) -> list[Row]:
+        lengths = prompt_lengths(loaded, [row["prompt"] for row in rows], max_tokens, examples)
+        return [row for row, length in zip(rows, lengths, strict=True) if length <= max_model_len]
+
     steps: list[tuple[str, Callable[[list[Row]], list[Row]]]] = [
         ("unfinished", lambda rows: [r for r in rows if r["finish_reason"] == "stop"]),
         ("too_short", lambda rows: [r for r in rows if len(folded_words(r["prompt"])) >= min_words]),
@@ -104,6 +122,7 @@ def main(
         ("few_shot_overlap", lambda rows: without_own_overlap(rows, sft_rows, overlap)),
         ("seed_overlap", lambda rows: without_overlap(rows, list(dict.fromkeys(seeds)), overlap)),
         ("evaluation_overlap", lambda rows: without_overlap(rows, benchmark_prompts, overlap)),
+        ("too_long", fits),
     ]
     counts = []
     total = len(rows)
@@ -116,7 +135,8 @@ def main(
         table = "\n".join(f"  {c['filter']}: removed {c['removed']}" for c in counts)
         raise InputError(
             f"prompts: none of the {total} prompts that the base model wrote passed the filters.\n{table}\n"
-            "  Raise prompts.max_tokens where they are unfinished, prompts.raw_per_shard where they are few."
+            "  Raise prompts.max_tokens where they are unfinished, prompts.raw_per_shard where they are few, "
+            "engine.max_model_len where they are too long."
         )
     rows.sort(key=lambda row: row["prompt_id"])
     kept = [{name: row[name] for name in ("prompt_id", "prompt", "source", "examples")} for row in rows]
@@ -134,6 +154,7 @@ if "snakemake" in globals():
             [snakemake.input.judge, snakemake.input.judge_heldout],
             snakemake.input.judge_benchmark,
             snakemake.input.eval,
+            snakemake.input.tokenizer[0],
             snakemake.output.prompts,
             snakemake.output.filters,
             **config,

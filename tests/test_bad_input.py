@@ -24,12 +24,13 @@ from hypothesis import strategies as st
 
 from alma import pooling
 from alma.chat_template import live_tokens, prompt_ids, text_ids, token_ids
-from alma.checkpoints import load_tokenizer, special_tokens
+from alma.checkpoints import special_tokens
 from alma.errors import InputError
 from alma.fewshot import layout
 from alma.ids import content_id
 from alma.judging import judge_messages
 from alma.tables import assistant, user, user_text
+from alma.tokenizer import load_tokenizer
 from alma.training_data import completion_ids
 from alma.workflow.config import ROOT, check_config, data_sources, run_configs
 

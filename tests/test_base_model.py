@@ -15,18 +15,12 @@ import pytest
 import tiny_model
 
 from alma import checkpoints, model_packages
-from alma.checkpoints import (
-    MODEL_FILES,
-    choose_pad_token,
-    load_model,
-    load_tokenizer,
-    save_checkpoint,
-    special_tokens,
-)
+from alma.checkpoints import MODEL_FILES, choose_pad_token, load_model, save_checkpoint, special_tokens
 from alma.errors import InputError
 from alma.files import sha256_of
 from alma.model_packages import ModelPackage, Wheel
 from alma.tables import assistant, user
+from alma.tokenizer import load_tokenizer
 
 REPOSITORY = Path(__file__).parent.parent
 CHATML = str(REPOSITORY / "templates" / "chatml.jinja")
@@ -146,7 +140,8 @@ from pathlib import Path
 
 import safetensors.torch, transformers.modeling_utils
 
-from alma.checkpoints import MODEL_FILES, load_model, load_tokenizer, save_checkpoint
+from alma.checkpoints import MODEL_FILES, load_model, save_checkpoint
+from alma.tokenizer import load_tokenizer
 
 source, folder = Path(sys.argv[1]), Path(sys.argv[2])
 model, tokenizer = load_model(source), load_tokenizer(source)

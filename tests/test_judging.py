@@ -186,7 +186,7 @@ class FakeEngine:
 
 @pytest.fixture(scope="module")
 def chat_tokenizer(tiny_checkpoint):
-    from alma.checkpoints import load_tokenizer
+    from alma.tokenizer import load_tokenizer
 
     return load_tokenizer(tiny_checkpoint)
 

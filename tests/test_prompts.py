@@ -17,7 +17,7 @@ import synthesize_prompts
 import unique_prompts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_ins.engine import Characters
+from stand_ins.tokenizer import Characters
 
 from alma.clustering import k_means, read_embeddings, write_embeddings
 from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, grams_of
@@ -238,12 +238,15 @@ def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), 
     ]
     write_table(tmp_path / "eval.parquet", "eval", eval_rows)
     values = {"seed": 0, "min_words": 3, "near_duplicate": 0.7, "overlap": 0.5}
+    values |= {"max_model_len": 10**6, "max_tokens": 10, "judge_shots": 0}  # test_lengths.py has shorter ones
+    unique_prompts.load_tokenizer = lambda folder: Characters()
     unique_prompts.main(
         paths,
         tmp_path / "sft.parquet",
         [tmp_path / "judge.parquet", tmp_path / "heldout.parquet"],
         tmp_path / "pairs.parquet",
         tmp_path / "eval.parquet",
+        tmp_path / "tokenizer.json",
         tmp_path / "unique.parquet",
         tmp_path / "filters.csv",
         **(values | changes),

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alma.chat_template import prompt_ids
-from alma.checkpoints import MODEL_FILES, load_model, load_tokenizer
+from alma.checkpoints import MODEL_FILES, load_model
 from alma.csv_tables import read_csv_table
 from alma.errors import InputError
 from alma.files import sha256_of
@@ -41,6 +41,7 @@ from alma.judging import (
     rating_tokens,
 )
 from alma.tables import assistant, user, write_table
+from alma.tokenizer import load_tokenizer
 from alma.training import choose_device, takes_rows, total_steps
 from alma.training_data import (
     IGNORED,

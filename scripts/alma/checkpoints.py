@@ -215,10 +215,3 @@ def load_model(folder: str | Path, dtype: str = "auto") -> Any:
         trust_remote_code=False,
     )
     return model.eval()
-
-
-def load_tokenizer(folder: str | Path) -> Any:
-    """Load a checkpoint's tokenizer, with its chat template."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

@@ -66,6 +66,18 @@ CSV_TABLES: dict[str, CsvTable] = {
             "kept": (int, "prompts that it left"),
         },
     ),
+    "lengths": CsvTable(
+        ("tables/lengths.csv",),
+        "set of requests or training examples that is made of what people wrote",
+        {
+            "set": (str, "sft and judge: training examples; the others: requests to the engine"),
+            "rows": (int, "how many"),
+            "mean_tokens": (float | None, "their mean length in tokens, with the longest answer asked for"),
+            "longest": (int | None, "the longest, in tokens"),
+            "limit": (int, "max_length of the training, or engine.max_model_len"),
+            "too_long": (int, "how many are longer; training leaves them out, the engine would refuse them"),
+        },
+    ),
     "round_clusters": CsvTable(
         ("tables/round_clusters.csv",),
         "round from 2 on, with the clusters that its prompts are drawn from, one prompt each",

@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alma.checkpoints import eos_ids, load_model, load_tokenizer, save_checkpoint
+from alma.checkpoints import eos_ids, load_model, save_checkpoint
 from alma.csv_tables import write_csv_table
 from alma.errors import InputError
 from alma.ids import content_id, hashed_int
+from alma.tokenizer import load_tokenizer
 from alma.trace.provenance import file_hash, package_versions
 from alma.trainable import freeze_below, lora_config
 from alma.training_data import IGNORED, one_row, padded, preference_examples, sft_examples

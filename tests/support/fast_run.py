@@ -34,7 +34,7 @@ PARTS = (
 SMALL = {
     "run": "small",
     "base_model": {"source": "base.txt", "chat_template": "templates/chatml.jinja"},
-    "engine": {"threads": 1},
+    "engine": {"threads": 1, "max_model_len": 20_000},  # the stand-in's tokens are characters
     "labels": {"sft": "data/sft.jsonl", "judge": "data/judge.jsonl"},
     "prompts": {
         "shards": 1,
@@ -83,7 +83,7 @@ class FastRun:
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
-        for name in ("engine", "training", "pooling", "figures"):
+        for name in ("engine", "tokenizer", "training", "pooling", "figures"):
             shutil.copy(STAND_INS / f"{name}.py", self.folder / "scripts" / "alma")
         with (self.folder / "scripts" / "alma" / "files.py").open("a") as handle:
             for name in ("no_pandas", "killer"):

@@ -66,7 +66,8 @@ FROM_SEED_JUDGE = {"score_heldout/judge-seed", "score_distillation", "train_judg
 # All that follows from other SFT seeds: the base model and the seed judge stay. The stand-in writes
 # other prompts, but the filters drop as many as before, so their figure is cut off.
 FROM_SFT_SEEDS = (
-    {"read_seeds", "build_sft_dataset", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
+    {"read_seeds", "check_lengths", "build_sft_dataset", "train_sft/0"}
+    | {"synthesize_prompts/0", "unique_prompts"}
     | {"embed_prompts/0", "cluster_prompts", "deal_prompts", "check_rounds", "plot_prompts"}
     | {"round_prompts/2-0", "round_prompts/3-0"}
     | OWN_SCORES
@@ -210,8 +211,9 @@ CASES = [
     Case(
         "judge-template",
         "change the judge's question (in `alma/judging.py`)",
-        {"train_judge_seed", "score_heldout/base"} | FROM_SEED_JUDGE,
+        {"check_lengths", "unique_prompts", "train_judge_seed", "score_heldout/base"} | FROM_SEED_JUDGE,
         edit=("scripts/alma/judging.py", "0 unusable", "0 worthless"),
+        cut=True,
     ),
     Case(
         "objective",
@@ -228,7 +230,11 @@ CASES = [
     Case(
         "evaluation-set",
         "add a prompt to the evaluation set",
-        {"read_seeds", "unique_prompts"} | answered(*MODELS) | judged(*MODELS) | SUMMARY | REPORT,
+        {"read_seeds", "check_lengths", "unique_prompts"}
+        | answered(*MODELS)
+        | judged(*MODELS)
+        | SUMMARY
+        | REPORT,
         act=append_line("eval", EVAL_ROW),
         cut=True,
     ),
@@ -248,7 +254,8 @@ CASES = [
     Case(
         "sft-edit",
         "edit the response of an SFT seed row (new prompts depend on its prompt alone)",
-        {"read_seeds", "build_sft_dataset", "train_sft/0", "synthesize_prompts/0", "unique_prompts"}
+        {"read_seeds", "check_lengths", "build_sft_dataset", "train_sft/0"}
+        | {"synthesize_prompts/0", "unique_prompts"}
         | OWN_SCORES
         | sampled(2, ("sft-0",))
         | sampled(3, ("sft-0",))
@@ -260,7 +267,8 @@ CASES = [
     Case(
         "judge-row",
         "edit the score of a judge seed row",
-        {"read_seeds", "train_judge_seed", "score_heldout/base", "unique_prompts"} | FROM_SEED_JUDGE,
+        {"read_seeds", "check_lengths", "train_judge_seed", "score_heldout/base", "unique_prompts"}
+        | FROM_SEED_JUDGE,
         act=lambda run: edit_line(run, "judge", 0, "score"),
         cut=True,
     ),

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from alma.tokenizer import load_tokenizer
+
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "flint", "grove", "haven", "jade", "kite", "lunar"]
 
 
@@ -30,27 +32,9 @@ def use_gpu(device):
     return False
 
 
-class Characters:
-    """A tokenizer of single characters."""
-
-    chat_template, added_tokens_decoder, all_special_tokens = "", {}, ()
-
-    def apply_chat_template(self, messages, add_generation_prompt, tokenize):
-        return "".join(f"{m['role']}: {m['content']}\n" for m in messages)
-
-    def __call__(self, text, add_special_tokens=False):
-        return {"input_ids": [ord(c) for c in text]}
-
-    def decode(self, ids, **_):
-        return "".join(map(chr, ids))
-
-    def convert_ids_to_tokens(self, ids):
-        return [chr(i) for i in ids]
-
-
 class Engine:
     def __init__(self, model):
-        self.tokenizer, self.max_model_len = Characters(), 10**6
+        self.tokenizer, self.max_model_len = load_tokenizer(model), 10**6
         self.model = (Path(model) / "model.safetensors").read_text()
 
     def _random(self, *facts):

@@ -1,0 +1,211 @@
+"""Requests are counted as the engine will count them, and what does not fit is found before any work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import check_lengths
+import pytest
+import tiny_model
+import unique_prompts
+
+from alma.chat_template import prompt_ids
+from alma.csv_tables import read_csv_table
+from alma.engine import Engine, Request
+from alma.errors import InputError
+from alma.fewshot import example_turns
+from alma.ids import content_id
+from alma.judging import few_shot_examples, score_pairs
+from alma.lengths import JudgeLengths, prompt_lengths, sampling_length
+from alma.tables import assistant, read_table, user, write_table
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    found = tiny_model.tiny_tokenizer()
+    found.chat_template = (tiny_model.REPOSITORY / "templates" / "chatml.jinja").read_text().rstrip("\n")
+    found.eos_token = "<|im_end|>"
+    return found
+
+
+class ReachedVllm(Exception):
+    """The engine's own check let the requests pass."""
+
+
+@pytest.fixture
+def engine_of(tokenizer, monkeypatch):
+    """An `alma.engine.Engine` of some max_model_len whose vLLM only says that it was reached."""
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=lambda **o: SimpleNamespace(**o)))
+
+    def generate(*args, **options):
+        raise ReachedVllm
+
+    llm = SimpleNamespace(generate=generate, get_tokenizer=lambda: tokenizer)
+    return lambda limit: Engine(llm, limit)
+
+
+SEEDS = [
+    {"prompt_id": f"s{i}", "prompt": user(f"Name river {i}."), "completion": assistant(f"River {i} it is.")}
+    for i in range(5)
+]
+RATED = [
+    {
+        "prompt_id": content_id("prompt", f"Say {i}."),
+        "response_id": content_id("response", i),
+        "annotator": 0,
+        "prompt": f"Say {i}.",
+        "response": f"I say {i}.",
+        "score": float(i),
+    }
+    for i in range(8)
+]
+
+
+def test_a_sampling_request_of_exactly_the_limit_passes_the_engine_and_one_more_does_not(
+    tokenizer, engine_of
+) -> None:
+    messages = [*example_turns(SEEDS, 3, 0), *user("Why is the sky blue? <|im_end|> Say it in two words.")]
+    length = sampling_length(tokenizer, messages, 40)
+    request = Request(prompt_ids(tokenizer, messages), 1, 1.0, 1.0, 40)
+    with pytest.raises(ReachedVllm):
+        engine_of(length).generate([request])
+    with pytest.raises(InputError, match=f"found {length - 1}, expected at least {length}"):
+        engine_of(length - 1).generate([request])
+
+
+@pytest.mark.parametrize("shots", [0, 3])
+def test_a_rating_of_exactly_the_limit_passes_the_engine_and_one_more_does_not(
+    tokenizer, engine_of, shots
+) -> None:
+    examples = few_shot_examples(RATED, shots, 0)
+    pair = ("Why is the sky blue?", "Since short waves are scattered more.")
+    length = JudgeLengths(tokenizer, examples).of(*pair)
+    with pytest.raises(ReachedVllm):
+        score_pairs(engine_of(length), [pair], min_mass=0.5, examples=examples)
+    with pytest.raises(InputError, match=f"found {length - 1}, expected at least {length}"):
+        score_pairs(engine_of(length - 1), [pair], min_mass=0.5, examples=examples)
+
+
+def test_a_new_prompt_counts_with_the_judge_s_question_about_its_longest_response(tokenizer) -> None:
+    prompt = "Write one sentence about glaciers."
+    judge = JudgeLengths(tokenizer)
+    (length,) = prompt_lengths(tokenizer, [prompt], 50)
+    assert length == judge.of_any_response(prompt, 50) > sampling_length(tokenizer, user(prompt), 50)
+    words = " word" * 50
+    sampled = tokenizer(words, add_special_tokens=False)["input_ids"][:50]
+    # A response of so many tokens, read again by the judge, takes no more room.
+    assert judge.of(prompt, tokenizer.decode(sampled).strip()) <= length
+
+
+# the scripts
+
+
+@pytest.fixture
+def tables(tmp_path, tokenizer, monkeypatch) -> Path:
+    """A folder with the seed tables of a run."""
+    for module in (check_lengths, unique_prompts):
+        monkeypatch.setattr(module, "load_tokenizer", lambda folder: tokenizer)
+    write_table(tmp_path / "sft.parquet", "sft", SEEDS)
+    write_table(tmp_path / "judge.parquet", "judge", RATED[:6])
+    write_table(tmp_path / "judge_heldout.parquet", "judge", RATED[6:])
+    pairs = [{"prompt_id": "p", "prompt": "Say why.", "chosen": "Because.", "rejected": "No. " * 9}]
+    write_table(tmp_path / "judge_benchmark.parquet", "judge_pair", pairs)
+    asked = {"benchmark": "b", "category": None, "reference": None, "checks": "[]"}
+    prompts = ["Why is the sky blue?", "Tell me all about rivers, lakes, seas and the rain over them."]
+    rows = [asked | {"prompt": prompt, "prompt_id": content_id("prompt", prompt)} for prompt in prompts]
+    write_table(tmp_path / "eval.parquet", "eval", rows)
+    return tmp_path
+
+
+def check(folder: Path, **changes) -> dict[str, dict]:
+    """Run check_lengths; returns the rows of its table by set."""
+    names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval")
+    values = {"seed": 0, "max_model_len": 2000, "shots": 3, "max_tokens": 30, "judge_shots": 2}
+    values |= {"sft_max_length": 200, "judge_max_length": 400}
+    check_lengths.main(
+        folder / "tokenizer.json",
+        *(folder / f"{name}.parquet" for name in names),
+        folder / "checked.txt",
+        folder / "lengths.csv",
+        **(values | changes),
+    )
+    assert (folder / "checked.txt").read_text() == "ok\n"
+    return {row["set"]: row for row in read_csv_table(folder / "lengths.csv", "lengths")}
+
+
+@pytest.mark.parametrize("name", ["judge_heldout", "judge_benchmark", "eval"])
+def test_a_seed_that_just_fits_is_accepted_and_one_token_less_is_refused_with_the_numbers(
+    tables, name, capsys
+) -> None:
+    found = check(tables)
+    assert "too long" in capsys.readouterr().out
+    limit = found[name]["longest"]
+    for other in {"judge_heldout", "judge_benchmark", "eval"} - {name}:  # only this set is long
+        kind = {"judge_heldout": "judge", "judge_benchmark": "judge_pair", "eval": "eval"}[other]
+        write_table(tables / f"{other}.parquet", kind, [])
+    assert check(tables, max_model_len=limit)[name]["too_long"] == 0
+    for made in ("checked.txt", "lengths.csv"):
+        (tables / made).unlink()
+    with pytest.raises(InputError) as error:
+        check(tables, max_model_len=limit - 1)
+    message = str(error.value)
+    assert f"{name}.parquet: row " in message and f"found {limit} tokens" in message
+    assert f"engine.max_model_len = {limit - 1}" in message and "Raise engine.max_model_len" in message
+    assert ("evaluation.max_tokens = 30" if name == "eval" else "judge.shots = 2") in message
+    assert not (tables / "checked.txt").exists() and not (tables / "lengths.csv").exists()
+
+
+def test_long_training_examples_are_counted_and_refused_only_if_none_is_left(tables) -> None:
+    longest = check(tables)["sft"]["longest"]
+    long = SEEDS[0] | {"completion": assistant("And so on. " * 40), "prompt_id": "long"}
+    write_table(tables / "sft.parquet", "sft", [*SEEDS, long])
+    row = check(tables, sft_max_length=longest, shots=0)["sft"]
+    assert (row["rows"], row["too_long"], row["limit"]) == (6, 1, longest)
+    with pytest.raises(
+        InputError, match=r"training\.sft\.max_length: found 3, but the shortest of 6 examples"
+    ):
+        check(tables, sft_max_length=3, shots=0)
+    with pytest.raises(InputError, match=r"judge\.training\.max_length: found 5, but"):
+        check(tables, judge_max_length=5, shots=0)
+
+
+def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer) -> None:
+    texts = ["Why does ice float on water?", "How do bees find their way home at night, " * 3 + "and why?"]
+    raw = [
+        {
+            "prompt_id": content_id("prompt", text),
+            "prompt": text,
+            "source": "synthetic",
+            "examples": [],
+            "finish_reason": "stop",
+        }
+        for text in texts
+    ]
+    write_table(tables / "raw.parquet", "raw_prompt", raw)
+    short, long = prompt_lengths(tokenizer, texts, 30)
+    assert short < long
+
+    def kept(limit: int, shots: int = 0) -> tuple[set[str], dict[str, int]]:
+        unique_prompts.main(
+            [str(tables / "raw.parquet")],
+            tables / "sft.parquet",
+            [tables / "judge.parquet", tables / "judge_heldout.parquet"],
+            tables / "judge_benchmark.parquet",
+            tables / "eval.parquet",
+            tables / "tokenizer.json",
+            tables / "unique.parquet",
+            tables / "filters.csv",
+            **{"seed": 0, "min_words": 3, "near_duplicate": 0.9, "overlap": 0.9},
+            **{"max_model_len": limit, "max_tokens": 30, "judge_shots": shots},
+        )
+        counts = read_csv_table(tables / "filters.csv", "prompt_filters")
+        rows = read_table(tables / "unique.parquet", "prompt")
+        return {row["prompt"] for row in rows}, {row["filter"]: row["removed"] for row in counts}
+
+    assert kept(long) == (set(texts), kept(long)[1]) and kept(long)[1]["too_long"] == 0
+    rows, removed = kept(long - 1)
+    assert rows == {texts[0]} and removed["too_long"] == 1
+    with pytest.raises(InputError, match=r"too_long: removed 2"):
+        kept(long, shots=3)  # the few-shot judge's examples need room too
