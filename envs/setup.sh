@@ -134,7 +134,7 @@ empty_venv() {
 
 # pip compiles every module (about a minute of the set-up). Without that, an environment where Python may not write
 # bytecode (PYTHONDONTWRITEBYTECODE, a read-only folder) would compile vLLM, torch and transformers again in every job:
-# measured on two cores, 27 CPU-s of imports a job.
+# measured on two cores, 27 CPU-s of imports per job.
 pip_install() { "$python" -m pip install --no-deps --no-input --disable-pip-version-check "$@" >> "$log" 2>&1; }
 
 install_lock() {

@@ -6,7 +6,7 @@ Reads:
     seeds/sft.parquet: seed pairs that the base model is shown as earlier turns.
 Writes:
     evaluation/responses/{checkpoint}/{benchmark}.parquet: the response columns, benchmark, and
-    passed (one bool a check of the prompt, in its order).
+    passed (one bool per check of the prompt, in its order).
 Params:
     seed, engine, checkpoint, benchmark_name, shots (seed pairs in context), temperature,
     max_tokens.
@@ -41,7 +41,7 @@ def main(
     temperature: float,
     max_tokens: int,
 ) -> None:
-    """Sample one response a prompt of the benchmark and check it."""
+    """Sample one response per prompt of the benchmark and check it."""
     from alma.chat_template import prompt_ids
     from alma.engine import Request, open_engine
     from alma.tables import read_table, user, write_table

@@ -47,7 +47,7 @@ def main(
     top_p: float,
     max_tokens: int,
 ) -> None:
-    """Sample `len(samples)` responses a prompt and write them in the order of the prompts."""
+    """Sample `len(samples)` responses per prompt and write them in the order of the prompts."""
     from alma.chat_template import prompt_ids
     from alma.engine import Request, open_engine
     from alma.tables import read_table, user, write_table

@@ -20,7 +20,7 @@ from alma.ids import content_id
 
 
 def heldout_rows(heldout: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a response, with the mean of its annotators' scores as label."""
+    """One row per response, with the mean of its annotators' scores as label."""
     by_response: dict[str, list[dict[str, Any]]] = {}
     for row in heldout:
         by_response.setdefault(row["response_id"], []).append(row)

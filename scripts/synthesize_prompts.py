@@ -44,7 +44,7 @@ def short_enough(
     Raises:
         InputError: fewer are left than one context needs.
     """
-    # Two tokens of slack an example: merges across the seam of two examples differ.
+    # Two tokens of slack per example: merges across the seam of two examples differ.
     limit = budget // bounds[1] - 2
     kept = [(key, text) for key, text in seeds if len(text_ids(tokenizer, layout([text]))) <= limit]
     if len(kept) < len(seeds):

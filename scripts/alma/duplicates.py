@@ -86,7 +86,7 @@ def first_of_near_duplicates(texts: list[str], threshold: float) -> list[bool]:
         threshold: similarity in (0, 1].
 
     Returns:
-        One flag a text.
+        One flag per text.
     """
     from rensa import RMinHash, RMinHashLSH
 

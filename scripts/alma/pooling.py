@@ -1,4 +1,4 @@
-"""One vector a text: the last hidden states of a language model, averaged over the text's tokens."""
+"""One vector per text: the last hidden states of a language model, averaged over the text's tokens."""
 
 from typing import TYPE_CHECKING, Any
 

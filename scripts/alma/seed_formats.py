@@ -91,7 +91,7 @@ def _read_json(source: str, raw: bytes, problems: list[str]) -> list[Row]:
     try:
         values = parse_json("\n".join(text for _, text in lines))
     except ValueError as error:
-        hint = " (one object a line is JSON Lines: name the file .jsonl)" * ("Extra data" in str(error))
+        hint = " (one object per line is JSON Lines: name the file .jsonl)" * ("Extra data" in str(error))
         problems.append(f"{source}: broken JSON: {error}; expected a list of objects{hint}")
         return []
     if not isinstance(values, list):

@@ -147,7 +147,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             (
                 "passed",
                 pa.list_(pa.bool_()),
-            ),  # one value a check, in the order of the prompt's checks
+            ),  # one value per check, in the order of the prompt's checks
         ]
     ),
     "evaluation": pa.schema(

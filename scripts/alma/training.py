@@ -395,7 +395,7 @@ def train_supervised(
         model: folder of the checkpoint to start from.
         rows: `prompt` and `completion`, lists of messages.
         checkpoint: folder of the new checkpoint.
-        curve: CSV with step, epoch (float), loss (mean of the step, nats a token), learning_rate,
+        curve: CSV with step, epoch (float), loss (mean of the step, nats per token), learning_rate,
             tokens (processed so far; a prefix that a micro-batch shares counts once).
         seed: names that the training's random numbers depend on.
         device: auto, cpu or cuda.

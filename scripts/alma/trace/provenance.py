@@ -211,7 +211,7 @@ def check_inputs(paths: Iterable[str], home: Path = Path()) -> dict[str, str]:
     """
     hashes: dict[str, str] = {}
     problems: list[str] = []
-    to_force: dict[Path, str] = {}  # one file a record: its rule makes the others with it
+    to_force: dict[Path, str] = {}  # one file per record: its rule makes the others with it
     for path in dict.fromkeys(paths):
         known, record = None, None
         try:

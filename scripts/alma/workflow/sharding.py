@@ -27,8 +27,8 @@ def block_samples(block: int, block_size: int, samples: int, position: int, chec
 
     Args:
         block: index of the block; block b holds the samples b*block_size .. (b+1)*block_size - 1.
-        block_size: samples a prompt in one block, over all checkpoints.
-        samples: N, samples a prompt.
+        block_size: samples per prompt in one block, over all checkpoints.
+        samples: N, samples per prompt.
         position: place of the checkpoint in the list of sampled checkpoints.
         checkpoints: length of that list.
     """
