@@ -21,7 +21,7 @@ BAR = 30  # characters of a bar of probability 1
 
 
 def printable(text: str) -> str:
-    """Text without control characters: a model may have written ones that a terminal obeys."""
+    """Text without control characters: a terminal would obey those that a model wrote."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
@@ -39,7 +39,7 @@ def block(text: str, indent: str) -> str:
 
 
 def flat_params(values: Facts, prefix: str = "") -> Iterator[str]:
-    """key=value of nested params; the engine's are left out."""
+    """Nested params as key=value; those of the engine are left out."""
     for key, value in values.items():
         if isinstance(value, dict):
             if key != "engine":
@@ -96,7 +96,7 @@ def _score(facts: Facts) -> str:
 
 
 def _bars(p: list[float]) -> Iterator[str]:
-    """The judge's distribution over the ratings, a bar each."""
+    """The judge's distribution over the ratings, one bar per rating."""
     for rating, value in enumerate(p):
         yield f"    {rating:>2}  {value:.4f}  {'█' * round(BAR * value)}".rstrip()
 

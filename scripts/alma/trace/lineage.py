@@ -84,7 +84,7 @@ def record_of(home: Path, path: str) -> Facts | None:
 
 
 def content_of(record: Facts, path: str) -> str:
-    """SHA-256 that stands for an artifact: its file's, of a checkpoint that of the weights."""
+    """SHA-256 that stands for an artifact: that of its file, or of a checkpoint's weights."""
     outputs = record["outputs"]
     name = "model.safetensors" if "model.safetensors" in outputs else Path(path).name
     return outputs.get(name, next(iter(outputs.values())))["sha256"]

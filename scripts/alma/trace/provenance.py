@@ -58,7 +58,7 @@ def record_path(artifact: str | Path) -> Path:
 
 
 def _checked_path(artifact: Path) -> Path:
-    """Where the stamp of a large artifact lies that was found to be as recorded (this machine's alone)."""
+    """Place of the note that a large artifact was found to be as recorded (on this machine alone)."""
     root = Path(*artifact.parts[:2])
     return root / "provenance" / ".checked" / f"{artifact.relative_to(root)}.json"
 
@@ -84,7 +84,7 @@ def load_record(path: Path) -> dict[str, Any] | None:
 
 
 def read_record(artifact: str | Path, home: Path = Path()) -> dict[str, Any] | None:
-    """The record of an artifact; None for a file that no rule made, and where it was deleted.
+    """The record of an artifact; None for a file that no rule made, or whose record was deleted.
 
     Args:
         artifact: path relative to `home`.
@@ -123,7 +123,7 @@ def _was_checked(path: Path, note: Path | None, sha256: str) -> bool:
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file; taken from its record while its stamp is as it was recorded or checked."""
+    """SHA-256 of a file. It comes from the record while the file's stamp is the recorded or checked one."""
     path = Path(path)
     try:
         known = (read_record(path) or {"outputs": {}})["outputs"][path.name]
@@ -242,7 +242,7 @@ def check_inputs(paths: Iterable[str], home: Path = Path()) -> dict[str, str]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide a result, of those that are installed."""
+    """Versions of the installed packages that decide a result."""
     found = {}
     for name in PACKAGES:
         try:

@@ -1,7 +1,7 @@
 """The way back of one row of a training set: prompt, few-shot examples, all candidates, scores, seeds.
 
-The way follows the recorded inputs of each table, and what a table holds is told by its columns,
-never by its name. Nothing is loaded but tables and JSON.
+The way follows the recorded inputs of each table. A table is recognized by its columns, never by its
+name. Nothing is loaded but tables and JSON.
 """
 
 import contextlib
@@ -166,7 +166,7 @@ def _prompt_facts(home: Path, shard: str, prompt: Facts, way: list[str]) -> Fact
 
 
 def _candidates(home: Path, selected: str, prompt: Facts, choice: Facts) -> list[Facts]:
-    """Every response to a prompt with its score and what became of it; the chosen first, best next."""
+    """Every response to a prompt with its score and what became of it: the chosen one, then by score."""
     prompt_id = prompt["prompt_id"]
     scored = {
         row["response_id"]: (table, row)
@@ -196,7 +196,7 @@ def _candidates(home: Path, selected: str, prompt: Facts, choice: Facts) -> list
 
 
 def _record_facts(home: Path, way: Iterable[str]) -> list[Facts]:
-    """The records of the artifacts of a way, each once, in its order."""
+    """The records of all artifacts on a way, each once, in the order of the way."""
     keys = ("path", "kind", "rule", "wildcards", "seed", "code", "content", "commit", "time", "notes")
     described = [describe(home, path) for path in dict.fromkeys(map(node_of, way))]
     # Of a file that no rule made, the bytes that were used are known to its users alone.

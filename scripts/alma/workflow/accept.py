@@ -45,7 +45,7 @@ class Stale:
 
 
 def stale_jobs(dag: Any, path: str) -> tuple[list[Stale], int]:
-    """Finished jobs of which outputs lie at or under a path, and which differ from today's workflow.
+    """Finished jobs with outputs at or under a path that differ from today's workflow.
 
     Returns:
         The jobs that differ, and the number of finished jobs that were looked at.
@@ -123,7 +123,7 @@ def describe(one: Stale) -> list[str]:
 def accept(dag: Any, stale: Sequence[Stale], reason: str, who: str) -> None:
     """Write the acceptance into the records, and then today's spec into Snakemake's.
 
-    In this order: where it is cut off in between, the jobs run again.
+    The order matters: if the process ends in between, the jobs run again.
 
     Raises:
         InputError: Snakemake's records are not as they are written here.

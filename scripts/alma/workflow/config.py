@@ -64,7 +64,7 @@ def fill_defaults(values: dict[str, Any], node: dict[str, Any], schema: dict[str
 
 
 def _strange(config: Any) -> list[str]:
-    """What no schema can refuse: values that YAML can hold and JSON cannot, and endless ones.
+    """What no schema can refuse: values that YAML can hold and JSON cannot, and values without an end.
 
     A YAML file of a few lines can stand for a billion values (aliases of aliases), or hold itself.
     """
