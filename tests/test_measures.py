@@ -58,6 +58,7 @@ def test_best_of_n_over_prompts_of_different_sizes():
     assert curve[2]["expected_best"] == pytest.approx(fmean([3.0, 5.0, 9.0]))  # short ones keep their best
     assert curve[2]["standard_error"] == pytest.approx(math.sqrt(variance([3.0, 5.0, 9.0]) / 3))
     assert best_of_curve([[], []], 2) == []
+    assert [row["standard_error"] for row in best_of_curve([[1.0, 3.0]], 2)] == [None, None]  # one prompt
 
 
 @settings(deadline=None)
