@@ -128,24 +128,22 @@ def test_other_prompts_or_checks_leave_the_difference_empty(tmp_path, capsys, pr
 
 
 def heldout(path, scores):
-    """Held-out scores of a judge, and a row of the judge benchmark that does not count."""
-    rows = judge_rows(
-        *[(prompt, label, score, 5) for prompt, label, score in scores], ("pair:x", 10.0, 0.0, 0)
-    )
-    write_table(path, "judge_score", rows)
+    """Held-out scores of a judge, and a pair of the judge benchmark that does not count."""
+    pair = [("pair:x", 10.0, 1.0, 0), ("pair:x", 0.0, 9.0, 0)]
+    write_table(path, "judge_score", judge_rows(*[(*given, 5) for given in scores], *pair))
     return str(path)
 
 
 def test_accuracy_of_the_judges_is_paired_by_prompt(tmp_path):
     labels = [("a", 2.0), ("a", 8.0), ("b", 3.0), ("b", 6.0), ("b", 6.0)]  # one pair of a, two of b
-    right = [(*label, label[1]) for label in labels]
-    wrong = [(*label, 10 - label[1] if label[0] == "b" else label[1]) for label in labels]
-    main, other = heldout(tmp_path / "m.parquet", right), heldout(tmp_path / "o.parquet", wrong)
-    fewer = heldout(tmp_path / "f.parquet", right[:2])
+    tied = [(*label, score) for label, score in zip(labels, (4, 4, 3, 6, 6), strict=True)]
+    wrong = [(*label, score) for label, score in zip(labels, (2, 8, 7, 4, 4), strict=True)]
+    main, other = heldout(tmp_path / "m.parquet", tied), heldout(tmp_path / "o.parquet", wrong)
+    fewer = heldout(tmp_path / "f.parquet", tied[:2])
     same = ({"sft-0": [(HALF, 5.0)] * 2},)
     rows = compare(tmp_path, heldout=[main, main, other, fewer], main=same, one=same, two=same, three=same)
     found = {r["run"]: [r[f"vs_main_judge_accuracy{end}"] for end in ("", "_low", "_high")] for r in rows}
     assert found["main"] == found["three"] == [None] * 3
     assert found["one"] == [0, 0, 0]
-    # Two of three pairs are lost, both of prompt b: resampling b alone loses all, a alone loses none.
-    assert found["two"] == [pytest.approx(-2 / 3, abs=1e-5), -1, 0]
+    # Half a pair of a is won and both pairs of b are lost, of three; a resample may hold a or b alone.
+    assert found["two"] == [(0.5 - 2) / 3, -2 / 2, 0.5 / 1]

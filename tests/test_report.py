@@ -236,6 +236,45 @@ def small_round(root, texts):
     write_table(folder / "selected/0.parquet", "selected", [chosen])
 
 
+def test_quantiles_of_the_scores_by_hand():
+    row = measure_round.score_row("sft-0", [*map(float, range(100, -1, -1)), None])
+    assert row == {
+        "source": "sft-0",
+        "responses": 102,
+        "unreadable": 1,
+        "mean": 50.0,
+        **{"p05": 5.0, "p25": 25.0, "p50": 50.0, "p75": 75.0, "p95": 95.0},
+    }
+    empty = measure_round.score_row("sft-0", [None, None])
+    assert (empty["responses"], empty["unreadable"], empty["mean"], empty["p50"]) == (2, 2, None, None)
+
+
+def test_candidates_are_read_from_the_best_to_the_unreadable():
+    keys = {"checkpoint": "sft-0", "finish_reason": "stop", "tokens": 3, "response": "x"}
+    scores = [None, 0.0, 7.0, 2.0, 7.0]
+    rows = [keys | {"response_id": f"r{i}", "sample": i, "score": score} for i, score in enumerate(scores)]
+    prompt = {"prompt_id": "p", "prompt": "Say something."}
+    selected = {"chosen_id": "r2", "rejected_id": "r3"}
+    found = measure_round.candidate_rows(prompt, rows[::-1], selected)
+    told = [(row["response_id"], row["verdict"]) for row in found]
+    assert told == [("r2", "chosen"), ("r4", ""), ("r3", "rejected"), ("r1", ""), ("r0", "")]
+    assert {row["verdict"] for row in measure_round.candidate_rows(prompt, rows, None)} == {""}
+
+
+def test_only_the_first_prompts_of_a_round_are_kept_for_reading(tmp_path, monkeypatch):
+    small_round(tmp_path, [(4, 3.0, "stop"), (8, 5.0, "stop")])
+    for limit, expected in ((4, 2), (0, 2)):  # one prompt at least
+        monkeypatch.setattr(measure_round, "READABLE_CANDIDATES", limit)
+        measure(tmp_path, 2, samples=4)
+        assert len(read_csv_table(tmp_path / "tables/rounds/2/candidates.csv", "candidates")) == expected
+    kept = measure_round.Measures(["sft-0"], readable_prompts=1)
+    row = {"response_id": "r", "checkpoint": "sft-0", "sample": 0, "score": 1.0, "words": 1}
+    row |= {"finish_reason": "stop", "tokens": 3, "response": "x"}
+    for name in "ab":
+        kept.add({"prompt_id": name, "prompt": "Say something."}, [row], None)
+    assert [row["prompt_id"] for row in kept.candidates] == ["a"] and kept.prompts == 2
+
+
 def test_length_ratio_by_hand(tmp_path):
     # Chosen: 12 words. Pool: what could be chosen, (4 + 8 + 12) / 3; the cut-off one is not in it.
     small_round(tmp_path, [(4, 3.0, "stop"), (8, 5.0, "stop"), (12, 7.0, "stop"), (40, 9.0, "length")])
