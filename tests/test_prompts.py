@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from stand_ins.tokenizer import Characters
 
 from alma.clustering import k_means, read_embeddings, write_embeddings
-from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, grams_of
+from alma.duplicates import PERMUTATIONS, OverlapIndex, _bands, bare_words, first_of_near_duplicates, grams_of
 from alma.engine import Completion
 from alma.errors import InputError
 from alma.fewshot import (
@@ -356,6 +356,24 @@ def random_texts(count: int, words: int) -> list[str]:
     generator = random.Random(0)
     vocabulary = ["".join(generator.choices(string.ascii_lowercase, k=6)) for _ in range(2000)]
     return [" ".join(generator.choices(vocabulary, k=words)) for _ in range(count)]
+
+
+def test_a_text_that_was_dropped_drops_no_other() -> None:
+    """Each of the three is like the next (0.82), the first and the last are not (0.67)."""
+    words = [f"w{i}" for i in range(260)]
+    first, middle, last = (" ".join(words[start : start + 200]) for start in (0, 20, 40))
+    assert first_of_near_duplicates([first, middle, last], 0.75) == [True, False, True]
+    assert first_of_near_duplicates([middle, first, last], 0.75) == [True, False, False]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.9, 0.99])
+def test_bands_are_as_few_as_find_a_pair_at_the_threshold(threshold) -> None:
+    def missed(bands: int) -> float:
+        return (1 - threshold ** (PERMUTATIONS // bands)) ** bands
+
+    bands = _bands(threshold)
+    assert bands == PERMUTATIONS or missed(bands) <= 0.001
+    assert bands == 1 or missed(bands // 2) > 0.001
 
 
 def test_near_duplicates_are_found_among_many_and_nothing_else_is() -> None:
