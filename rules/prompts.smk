@@ -81,7 +81,6 @@ rule unique_prompts:
             overlap=from_config("prompts", "overlap"),
             max_model_len=from_config("engine", "max_model_len"),
             max_tokens=from_config("sampling", "max_tokens"),
-            judge_shots=lambda w: few_shot_judge(w),  # of rules/scores.smk
         ),
     message:
         "Removing unfinished, duplicate and contaminated prompts"

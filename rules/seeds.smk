@@ -93,6 +93,9 @@ rule check_lengths:
             shots=from_config("evaluation", "shots"),
             max_tokens=from_config("evaluation", "max_tokens"),
             judge_shots=from_config("judge", "shots"),
+            few_shot_judge=lambda w: few_shot_judge(w),  # of rules/scores.smk
+            new_prompt_tokens=from_config("prompts", "max_tokens"),
+            response_tokens=from_config("sampling", "max_tokens"),
             sft_max_length=from_config("training", "sft", "max_length"),
             judge_max_length=from_config("judge", "training", "max_length"),
         ),

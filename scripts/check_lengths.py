@@ -14,6 +14,8 @@ Writes:
 Params:
     seed: seed of the run, which chooses the few-shot examples. max_model_len: of the engine.
     shots, max_tokens: of the evaluation. judge_shots: rated examples in the base model's context as judge.
+    few_shot_judge: rated examples in the context of the judge that scores the rounds, 0 for a trained one.
+    new_prompt_tokens, response_tokens: longest new prompt and response of a round.
     sft_max_length, judge_max_length: longest training examples.
 """
 
@@ -99,6 +101,9 @@ def main(
     shots: int,
     max_tokens: int,
     judge_shots: int,
+    few_shot_judge: int,
+    new_prompt_tokens: int,
+    response_tokens: int,
     sft_max_length: int,
     judge_max_length: int,
 ) -> None:
@@ -157,12 +162,25 @@ def main(
         faults.append(
             "Raise engine.max_model_len, lower evaluation.shots or evaluation.max_tokens, or remove them."
         )
+    scored: list[int] = []
+    if few_shot_judge:
+        examples = few_shot_examples(judge_rows, few_shot_judge, seed)
+        length = JudgeLengths(loaded, examples).of_any_response("", response_tokens) + new_prompt_tokens
+        scored.append(length)
+        if length > max_model_len:
+            faults.append(
+                f"judge.checkpoint: found base, whose longest request has {length} tokens (judge.shots = "
+                f"{few_shot_judge} rated examples, a prompt of prompts.max_tokens = {new_prompt_tokens} and "
+                f"a response of sampling.max_tokens = {response_tokens}), expected at most "
+                f"engine.max_model_len = {max_model_len}. Raise that, lower one of these, or take a trained judge."
+            )
     fail_with(problems + faults, "what people wrote does not fit the engine; nothing was trained or sampled:")
 
     rows += [
         table_row("judge_heldout", heldout_lengths, max_model_len),
         table_row("judge_benchmark", pair_lengths, max_model_len),
         table_row("eval", answers, max_model_len),
+        table_row("few_shot_judge", scored, max_model_len),
     ]
     for row in rows:
         if row["rows"]:

@@ -19,7 +19,6 @@ Params:
     overlap: share of a prompt's word 3-grams in one other prompt from which it is contaminated.
     max_model_len: of the engine. max_tokens: longest response. A prompt is dropped where a response to it,
         or the judge's question about that response, would not fit the engine.
-    judge_shots: rated examples in the context of the judge.
 """
 
 from collections.abc import Callable
@@ -31,7 +30,6 @@ from alma.duplicates import OverlapIndex, bare_words, first_of_near_duplicates, 
 from alma.errors import InputError
 from alma.fewshot import has_marker
 from alma.ids import hashed_int
-from alma.judging import few_shot_examples
 from alma.lengths import prompt_lengths
 from alma.tables import read_table, read_tables, write_table
 from alma.tokenizer import load_tokenizer
@@ -92,7 +90,6 @@ def main(
     overlap: float,
     max_model_len: int,
     max_tokens: int,
-    judge_shots: int,
 ) -> None:
     """Filter the raw prompts; `judge` lists the tables of kind `judge`. See the module's docstring."""
     rows = read_tables(raw, "raw_prompt")
@@ -107,10 +104,9 @@ def main(
     benchmark_prompts = [row["prompt"] for row in read_table(evaluation, "eval")]
 
     loaded = load_tokenizer(Path(tokenizer).parent)
-    examples = few_shot_examples(read_table(judge[0], "judge"), judge_shots, seed)
 
     def fits(rows: list[Row]) -> list[Row]:
-        lengths = prompt_lengths(loaded, [row["prompt"] for row in rows], max_tokens, examples)
+        lengths = prompt_lengths(loaded, [row["prompt"] for row in rows], max_tokens)
         return [row for row, length in zip(rows, lengths, strict=True) if length <= max_model_len]
 
     steps: list[tuple[str, Callable[[list[Row]], list[Row]]]] = [

@@ -123,6 +123,7 @@ def check(folder: Path, **changes) -> dict[str, dict]:
     """Run check_lengths; returns the rows of its table by set."""
     names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval")
     values = {"seed": 0, "max_model_len": 2000, "shots": 3, "max_tokens": 30, "judge_shots": 2}
+    values |= {"few_shot_judge": 0, "new_prompt_tokens": 20, "response_tokens": 40}
     values |= {"sft_max_length": 200, "judge_max_length": 400}
     check_lengths.main(
         folder / "tokenizer.json",
@@ -187,7 +188,7 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
     short, long = prompt_lengths(tokenizer, texts, 30)
     assert short < long
 
-    def kept(limit: int, shots: int = 0) -> tuple[set[str], dict[str, int]]:
+    def kept(limit: int) -> tuple[set[str], dict[str, int]]:
         unique_prompts.main(
             [str(tables / "raw.parquet")],
             tables / "sft.parquet",
@@ -198,7 +199,7 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
             tables / "unique.parquet",
             tables / "filters.csv",
             **{"seed": 0, "min_words": 3, "near_duplicate": 0.9, "overlap": 0.9},
-            **{"max_model_len": limit, "max_tokens": 30, "judge_shots": shots},
+            **{"max_model_len": limit, "max_tokens": 30},
         )
         counts = read_csv_table(tables / "filters.csv", "prompt_filters")
         rows = read_table(tables / "unique.parquet", "prompt")
@@ -208,4 +209,15 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
     rows, removed = kept(long - 1)
     assert rows == {texts[0]} and removed["too_long"] == 1
     with pytest.raises(InputError, match=r"too_long: removed 2"):
-        kept(long, shots=3)  # the few-shot judge's examples need room too
+        kept(short - 1)
+
+
+def test_a_few_shot_judge_must_have_room_for_the_longest_prompt_and_response(tables) -> None:
+    assert check(tables)["few_shot_judge"]["rows"] == 0
+    longest = check(tables, few_shot_judge=3)["few_shot_judge"]["longest"]
+    assert check(tables, few_shot_judge=3, new_prompt_tokens=21)["few_shot_judge"]["longest"] == longest + 1
+    assert check(tables, few_shot_judge=3, max_model_len=longest)["few_shot_judge"]["too_long"] == 0
+    with pytest.raises(
+        InputError, match=rf"judge\.checkpoint: found base, whose longest request has {longest} "
+    ):
+        check(tables, few_shot_judge=3, max_model_len=longest - 1)

@@ -238,7 +238,7 @@ def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), 
     ]
     write_table(tmp_path / "eval.parquet", "eval", eval_rows)
     values = {"seed": 0, "min_words": 3, "near_duplicate": 0.7, "overlap": 0.5}
-    values |= {"max_model_len": 10**6, "max_tokens": 10, "judge_shots": 0}  # test_lengths.py has shorter ones
+    values |= {"max_model_len": 10**6, "max_tokens": 10}  # test_lengths.py has shorter ones
     unique_prompts.load_tokenizer = lambda folder: Characters()
     unique_prompts.main(
         paths,

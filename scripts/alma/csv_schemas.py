@@ -70,7 +70,10 @@ CSV_TABLES: dict[str, CsvTable] = {
         ("tables/lengths.csv",),
         "set of requests or training examples that is made of what people wrote",
         {
-            "set": (str, "sft and judge: training examples; the others: requests to the engine"),
+            "set": (
+                str,
+                "sft and judge: training examples; the others: requests to the engine",
+            ),
             "rows": (int, "how many"),
             "mean_tokens": (float | None, "their mean length in tokens, with the longest answer asked for"),
             "longest": (int | None, "the longest, in tokens"),

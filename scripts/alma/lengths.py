@@ -45,11 +45,12 @@ class JudgeLengths:
         return self.of(prompt, "") + max_tokens
 
 
-def prompt_lengths(
-    tokenizer: Any, prompts: list[str], max_tokens: int, examples: list[Row] | None = None
-) -> list[int]:
-    """Tokens of the longest request that each new prompt leads to: its response, or that one's score."""
-    judge = JudgeLengths(tokenizer, examples)
+def prompt_lengths(tokenizer: Any, prompts: list[str], max_tokens: int) -> list[int]:
+    """Tokens of the longest request that each new prompt leads to: its response, or that one's score.
+
+    A few-shot judge needs more room (`check_lengths`): prompts do not depend on which judge scores them.
+    """
+    judge = JudgeLengths(tokenizer)
     return [
         max(
             sampling_length(tokenizer, [{"role": "user", "content": prompt}], max_tokens),
