@@ -172,7 +172,8 @@ def main(
                 f"judge.checkpoint: found base, whose longest request has {length} tokens (judge.shots = "
                 f"{few_shot_judge} rated examples, a prompt of prompts.max_tokens = {new_prompt_tokens} and "
                 f"a response of sampling.max_tokens = {response_tokens}), expected at most "
-                f"engine.max_model_len = {max_model_len}. Raise that, lower one of these, or take a trained judge."
+                f"engine.max_model_len = {max_model_len}. Raise that, lower one of these, or take a trained "
+                f"judge."
             )
     fail_with(problems + faults, "what people wrote does not fit the engine; nothing was trained or sampled:")
 

@@ -18,16 +18,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import base_model
+import check_lengths
+import deal_prompts
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import read_seeds
 import safetensors.numpy
+from stand_ins.tokenizer import load_tokenizer as load_characters
 
 from alma.errors import InputError
-from alma.tables import read_table
+from alma.tables import read_table, write_table
 from alma.workflow.config import ROOT, check_config, run_configs
 
 PAGE = ROOT / "docs" / "bad_input.md"
@@ -836,7 +840,95 @@ def model_cases() -> list[Case]:
     return found
 
 
-CASES = [*file_cases(), *row_cases(), *conversation_cases(), *config_cases(), *model_cases()]
+def lengths(rows: dict[str, list[dict[str, Any]]], **limits: int) -> Callable[[Path], None]:
+    """Reads good seeds and these, and checks their lengths; every character is a token."""
+
+    def read(folder: Path) -> None:
+        given = {}
+        for name, more in rows.items():
+            given[name] = str(folder / f"{name}.jsonl")
+            Path(given[name]).write_bytes(as_bytes([*GOOD[name], *more], "jsonl"))
+        read_all(folder, given)
+        tables = [folder / "out" / f"{name}.parquet" for name in TABLES]
+        values = {"seed": 0, "max_model_len": 3000, "shots": 1, "max_tokens": 100, "judge_shots": 1}
+        values |= {"sft_max_length": 1000, "judge_max_length": 1000, "few_shot_judge": 0}
+        values |= {"new_prompt_tokens": 100, "response_tokens": 200}
+        with mock.patch.object(check_lengths, "load_tokenizer", load_characters):
+            check_lengths.main("tokenizer.json", *tables, folder / "ok", folder / "csv", **(values | limits))
+
+    return read
+
+
+def rounds(sizes: list[int], rounds_: int, prompts: int) -> Callable[[Path], None]:
+    """Deals clusters of these sizes to a run."""
+
+    def read(folder: Path) -> None:
+        rows = [
+            {"prompt_id": f"{cluster}-{rank}", "cluster": cluster, "rank": rank, "distance": None}
+            for cluster, size in enumerate(sizes)
+            for rank in range(size)
+        ]
+        write_table(folder / "clusters.parquet", "cluster", rows)
+        values = {"seed": 0, "rounds": rounds_, "prompts_per_round": prompts}
+        deal_prompts.main(folder / "clusters.parquet", folder / "deal.parquet", **values)
+
+    return read
+
+
+LONG_ROW = {
+    "prompt": "Tell all of it. " * 200,
+    "response": "No.",
+    "score": 1,
+    "chosen": "Yes.",
+    "rejected": "No.",
+}
+
+
+def row_of(name: str) -> dict[str, list[dict[str, Any]]]:
+    """One long row for a seed file."""
+    return {name: [{key: LONG_ROW[key] for key in GOOD[name][0] if key in LONG_ROW}]}
+
+
+def fitting_cases() -> list[Case]:
+    """What cannot fit the engine, or a run that its prompts cannot fill; found before anything is sampled."""
+    engine_ = "expected at most engine.max_model_len = "
+    cases = [
+        (
+            "a long evaluation prompt",
+            lengths(row_of("eval")),
+            ("eval.parquet: row ", "found 3", engine_ + "3000"),
+        ),
+        ("a long pair", lengths(row_of("pairs")), ("pairs.parquet: row 1", engine_ + "3000", "judge.shots")),
+        ("no room for an answer", lengths({}, max_tokens=3000), ("evaluation.max_tokens = 3000", "lower")),
+        ("no room for rated examples", lengths({}, max_model_len=470), ("judge.shots = 1", engine_ + "470")),
+        (
+            "no room for a few-shot judge",
+            lengths({}, few_shot_judge=1, max_model_len=700),
+            ("judge.checkpoint: found base", engine_ + "700"),
+        ),
+        (
+            "long SFT pairs only",
+            lengths({}, sft_max_length=16),
+            ("training.sft.max_length: found 16",),
+        ),
+        ("a run that will run dry", rounds([3, 2, 2], 5, 2), ("found 2 with rounds: 5", "What would work: ")),
+        (
+            "more prompts than clusters",
+            rounds([3, 2, 2], 2, 4),
+            ("prompts.raw_per_shard and prompts.clusters",),
+        ),
+    ]
+    return [Case("What does not fit", name, read, expected) for name, read, expected in cases]
+
+
+CASES = [
+    *file_cases(),
+    *row_cases(),
+    *conversation_cases(),
+    *config_cases(),
+    *model_cases(),
+    *fitting_cases(),
+]
 
 # odd text that is nobody's fault: it must come out as it went in
 ODD_TEXTS = {
