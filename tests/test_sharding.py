@@ -71,3 +71,16 @@ def test_request_seeds_are_spread_out_and_depend_on_every_part():
 def test_ids_are_equal_only_for_equal_content(a, b):
     assert (content_id(a) == content_id(b)) == (a == b)
     assert content_id(a, b) != content_id(a + b) and 0 <= hashed_int(a) < 2**63
+
+
+@given(total=COUNT, size=COUNT)
+def test_no_shard_more_than_are_needed(total, size):
+    count = ceil_div(total, size)
+    assert (count - 1) * size < total <= count * size
+
+
+def test_ids_and_seeds_are_what_they_were():
+    """Records, tables and finished runs hold them: another hash would make all of it anew."""
+    assert content_id("prompt", "Größe") == "6147c71be6a10024"
+    assert hashed_int("a", [1, "b"]) == 8427110051396287063
+    assert hashed_int("a", [1, "b"], bits=31) == 1962089457

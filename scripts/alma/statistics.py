@@ -149,7 +149,7 @@ def best_of_weights(candidates: int) -> "np.ndarray":
     """Weight of each order statistic in the expected best of n, for n = 1..N.
 
     The best of n drawn without replacement from N is the i-th smallest with probability
-    C(i-1, n-1) / C(N, n).
+    C(i-1, n-1) / C(N, n). In logarithms: `scipy.special.comb` is infinite from C(1030, 515) on.
 
     Returns:
         float64 [N, N]: row n-1 holds the weights of the sorted scores (smallest first).
