@@ -103,6 +103,10 @@ def test_a_row_that_does_not_fit_is_not_written(tmp_path, change, message):
         (b"step,epoch\n", r"found columns \['step', 'epoch'\], expected \['step', 'epoch', 'loss'"),
         (b"step,epoch,loss,learning_rate,tokens\n1,2\n", "row 1: found 2 cells, expected 5"),
         (b"step,epoch,loss,learning_rate,tokens\nx,1,1,1,1\n", "row 1, step: found 'x', expected a whole"),
+        (
+            b"step,epoch,loss,learning_rate,tokens\n1.0,1,1,1,1\n",
+            "row 1, step: found '1.0', expected a whole",
+        ),
         (b"step,epoch,loss,learning_rate,tokens\n1,,1,1,1\n", "row 1, epoch: found '', expected a finite"),
         (b"step,epoch,loss,learning_rate,tokens\n1,nan,1,1,1\n", "row 1, epoch: found 'nan'"),
     ],
