@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import read_seeds
@@ -139,3 +140,33 @@ def test_pre_commit_runs_what_make_lint_runs():
     assert repository["repo"] == "local"
     assert [hook["entry"] for hook in repository["hooks"]] == lint
     assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+
+
+# Not the embedded data: another letter would be another prompt.
+WRITTEN = (
+    "*.md",
+    "docs/*.md",
+    "scripts/**/*.py",
+    "tools/*",
+    "rules/*",
+    "report/*",
+    "schemas/*",
+    "config/*",
+    "tests/**/*.py",
+)
+BRITISH = re.compile(
+    r"colour|behaviour|favour|neighbour|honour|\bgrey|centre|labelled|labelling|modelled|cancelled|judgement"
+    r"|licence|artefact|catalogue|full stop|defence|(normal|summar|serial|recogn|token|quant|optim|organ"
+    r"|initial|random|custom|general|special|penal|minim|maxim)is(e|ed|es|ing|ation)\b",
+    re.IGNORECASE,
+)
+
+
+def test_spelling_is_american():
+    paths = [path for pattern in WRITTEN for path in ROOT.glob(pattern) if path.is_file()]
+    texts = {path: path.read_text() for path in paths if path != Path(__file__).resolve()}
+    found = [
+        f"{path.relative_to(ROOT)}: {m[0]}" for path, text in texts.items() for m in BRITISH.finditer(text)
+    ]
+    assert not found
+    assert len(texts) > 100
