@@ -141,3 +141,24 @@ def test_the_shipped_ablations_are_planned(tmp_path):
     tables = ["judge", "prompts", "checkpoints", "samples-prompts", "samples-rounds", "objective"]
     assert re.search(rf"compare_runs +{len(tables)}\b", printed)
     assert re.search(r"train_judge_seed +1\b", printed) and re.search(r"train_sft +2\b", printed)
+
+
+def test_other_limits_check_the_seeds_again_and_share_what_waits_for_the_check(tmp_path):
+    """What a variant's limits allow changes no weights: its training is that of the main run."""
+    override = {"runs": {"brief": {"evaluation": {"max_tokens": 30}}, "more": {"rounds": 4}}}
+    (tmp_path / "my.yaml").write_text(json.dumps(override))
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(tmp_path), "-n"]
+    command += [
+        "--configfile",
+        str(ROOT / "config" / "test.yaml"),
+        str(tmp_path / "my.yaml"),
+        "--",
+        "variants",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout.partition("total")[0], flags=re.M))
+    assert jobs["check_lengths"] == "2", "the main run's, and that of the shorter answers"
+    assert jobs["check_rounds"] == "2", "the main run's, and that of more rounds"
+    once = ("train_sft", "train_judge_seed", "synthesize_prompts", "unique_prompts", "deal_prompts")
+    assert {name: jobs[name] for name in once} == dict.fromkeys(once, "1")
