@@ -394,8 +394,54 @@ def test_end_tells_the_figures_and_what_to_do_next(run, tmp_path):
     assert "Judge on held-out human scores: 0." in text
     assert "ratio of words: " in text and "in round 2" in text
     assert "Report: results/default/report.html" in text
+    assert "Prompts and candidates to read: results/default/tables/candidates.html" in text
     last = text.splitlines()[-1]
     assert last.startswith("Chat with it: ") and last.endswith("tools/chat.py results/default/models/round-3")
+
+
+def summary_line(benchmark, checkpoint, check_rate=None, vs_sft=None):
+    """A row of the summary with intervals of 0.1 around what is given."""
+    row = {"benchmark": benchmark, "checkpoint": checkpoint, "prompts": 9, "mean_words": 12.4}
+    row |= {"judge_score": None, "judge_low": None, "judge_high": None}
+    for name, ends, value in (("check_rate", "check", check_rate), ("vs_sft", "vs_sft", vs_sft)):
+        low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
+        row |= {name: value, f"{ends}_low": low, f"{ends}_high": high}
+    return row
+
+
+def test_the_progress_of_two_benchmarks_by_hand():
+    rows = [
+        summary_line("a", "sft-0", 0.4),
+        summary_line("b", "sft-0"),
+        summary_line("a", "round-2", 0.5, vs_sft=0.1) | {"check_low": None},
+        summary_line("b", "round-2"),
+    ]
+    assert summary.progress_lines(rows) == [
+        "Evaluation on a (9 prompts, 95% intervals):",
+        "  checkpoint  checks passed (0-1)  judge score (0-10)  words",
+        "  sft-0       0.40 [0.30, 0.50]    -                   12",
+        "  round-2     0.50                 -                   12",
+        "  round-2 minus sft-0, checks passed, paired by prompt: 0.10 [0.00, 0.20]",
+        "Evaluation on b (9 prompts, 95% intervals):",
+        "  checkpoint  checks passed (0-1)  judge score (0-10)  words",
+        "  sft-0       -                    -                   12",
+        "  round-2     -                    -                   12",
+    ]
+
+
+def test_only_the_judge_of_the_rounds_is_told_of_and_only_where_it_was_measured():
+    judged = {"accuracy": 0.75, "accuracy_low": 0.6, "accuracy_high": 0.9, "pairs": 60}
+    rows = [
+        judged | {"checkpoint": "judge-seed", "benchmark": "heldout"},
+        judged | {"checkpoint": "judge", "benchmark": "heldout"},
+        judged | {"checkpoint": "judge", "benchmark": "pairs", "accuracy": None},
+    ]
+    lengths = [{"round": 2, "ratio": 1.034}, {"round": 3, "ratio": None}]
+    assert summary.judge_lines(rows, lengths) == [
+        "Judge on held-out human scores: 0.75 [0.60, 0.90] of 60 pairs right (0.5 is guessing)",
+        "Chosen responses against their pool, ratio of words: 1.03 in round 2",
+    ]
+    assert summary.judge_lines([], []) == []
 
 
 def test_one_sft_checkpoint_is_named(run):
