@@ -62,8 +62,6 @@ rule sample_distillation:
         model=model("{checkpoint}"),
         prompts=from_run("results/{run}/prompts/unique.parquet"),
         deal=from_run("results/{run}/prompts/deal.parquet"),
-        # Not read: the deal refuses a run whose prompts will not last, and that comes before any sampling.
-        dealt=from_run("results/{run}/prompts/deal.parquet"),
     output:
         responses="results/{run}/judge/samples/{checkpoint}.parquet",
     log:
