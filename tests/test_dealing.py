@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alma.csv_tables import read_csv_table
-from alma.dealing import FIRST_ROUND, MOST, TOGETHER, best_length, deal_clusters, lists, turns
+from alma.dealing import FIRST_ROUND, MOST, TOGETHER, TURNS, best_length, deal_clusters, lists
 from alma.errors import InputError
 from alma.ids import content_id
 from alma.tables import read_table, write_table
@@ -104,9 +104,19 @@ def test_the_config_allows_as_many_rounds_as_are_dealt() -> None:
     assert schema["properties"]["rounds"]["maximum"] == FIRST_ROUND + MOST - 1
 
 
-def test_turns_are_spread() -> None:
-    assert turns(1) == [0] and turns(2) == [0, 1] and turns(10)[:3] == [0, 5, 2]
-    assert all(sorted(turns(count)) == list(range(count)) for count in range(1, 17))
+def test_a_run_of_few_rounds_is_nearly_even_too() -> None:
+    """Whatever R and K are, nearly every cluster is used as often as in an even deal."""
+    assert sorted(TURNS) == list(range(TOGETHER))
+    clusters, elsewhere = 100, []
+    deal = dealt([TOGETHER] * clusters, TOGETHER)
+    for rounds in range(1, TOGETHER + 1):
+        for prompts in range(1, clusters + 1):
+            level, more = divmod(rounds * prompts, clusters)
+            found = uses(deal, clusters, rounds, prompts)
+            even = np.sort(np.where(np.arange(clusters) < clusters - more, level, level + 1))
+            elsewhere.append(int(np.maximum(np.sort(found) - even, 0).sum()))
+    assert max(elsewhere) <= 2 * clusters // TOGETHER
+    assert np.mean(elsewhere) < 3  # each turn as far as possible from those before it gave 7.3
 
 
 def test_late_rounds_do_not_draw_from_large_clusters_only(capsys) -> None:
