@@ -70,7 +70,8 @@ def _log_lines(what: str, unit: str) -> Any:
         """Advances `Progress` and shows no bar of its own."""
 
         def __init__(self, *args: Any, total: int | None = None, **options: Any) -> None:
-            super().__init__(*args, total=total, file=io.StringIO())
+            # Never disabled, whatever TQDM_DISABLE says: vLLM divides by the time that a live bar has run.
+            super().__init__(*args, total=total, file=io.StringIO(), disable=False)
             self.lines = Progress(what, total or 0, unit)
 
         def display(self, *args: Any, **options: Any) -> None:
