@@ -181,14 +181,18 @@ CASES = [
     ),
     Case(
         "samples",
-        "raise `samples_per_prompt` from 4 to 8",
+        "raise `samples_per_prompt` from 4 to 12",  # two blocks more: a better response is then among them
         sampled(2, ("sft-0",), 1)
+        | sampled(2, ("sft-0",), 2)
         | scored(2, ("sft-0",), 1)
+        | scored(2, ("sft-0",), 2)
         | chosen(2)
         | sampled(3, ("sft-0", "round-2"), 1)
+        | sampled(3, ("sft-0", "round-2"), 2)
         | scored(3, ("sft-0", "round-2"), 1)
+        | scored(3, ("sft-0", "round-2"), 2)
         | FROM_TRAINING_2,
-        override={"samples_per_prompt": 8},
+        override={"samples_per_prompt": 12},
     ),
     Case(
         "prompts",
