@@ -195,17 +195,19 @@ def _trainer_class(base: Any, shuffle: bool = True) -> Any:
     return Trainer
 
 
-def _row_trainer_class(base: Any, device: str) -> Any:
-    """`SFTTrainer` for batches of `one_row`.
+def _loss_trainer_class(base: Any, loss_of: Any, *, trl_where_hard: bool) -> Any:
+    """`SFTTrainer` with a loss of our own.
 
-    On a CPU TRL's fused output layer computes the logits of every position, of the prompt too; here
-    only those in the loss are computed, through the model's own `logits_to_keep`. On a GPU the
-    fused layer skips the others by itself, so TRL's loss stays where there are no soft targets, which
-    it does not know.
+    On a CPU TRL's fused output layer computes the logits of every position, of the prompt too; `row_loss`
+    computes only those in the loss, through the model's own `logits_to_keep`. On a GPU the fused layer
+    skips the others by itself, but it does not know soft targets.
+
+    Args:
+        loss_of: function of a model and a batch that gives the summed loss and the number of labels.
+        trl_where_hard: leave batches without soft targets to TRL's loss.
     """
-    from torch.nn.functional import cross_entropy
 
-    class RowTrainer(base):
+    class LossTrainer(base):
         def compute_loss(
             self,
             model: Any,
@@ -213,29 +215,12 @@ def _row_trainer_class(base: Any, device: str) -> Any:
             return_outputs: bool = False,
             num_items_in_batch: Any = None,
         ) -> Any:
-            if device != "cpu" and "soft_columns" not in inputs:
+            if trl_where_hard and "soft_columns" not in inputs:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            loss, count = row_loss(model, inputs, cross_entropy)
+            loss, count = loss_of(model, inputs)
             return loss / (count if num_items_in_batch is None else num_items_in_batch)
 
-    return RowTrainer
-
-
-def _soft_trainer_class(base: Any) -> Any:
-    """`SFTTrainer` for batches of `padded`."""
-
-    class SoftTrainer(base):
-        def compute_loss(
-            self,
-            model: Any,
-            inputs: Any,
-            return_outputs: bool = False,
-            num_items_in_batch: Any = None,
-        ) -> Any:
-            loss, count = padded_loss(model, inputs)
-            return loss / (count if num_items_in_batch is None else num_items_in_batch)
-
-    return SoftTrainer
+    return LossTrainer
 
 
 def row_loss(model: Any, batch: dict[str, Any], cross_entropy: Any) -> tuple[Any, int]:
@@ -267,19 +252,18 @@ def padded_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, int]:
     from torch.nn.functional import cross_entropy
 
     targets = batch["shift_labels"]
-    count = int((targets != IGNORED).sum())
+    kept = targets != IGNORED
+    count = int(kept.sum())
     logits = model(
         input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
     ).logits
-    if "soft_rows" not in batch:
-        kept = targets != IGNORED
-        return cross_entropy(logits[kept].float(), targets[kept], reduction="sum"), count
-    rows, columns = batch["soft_rows"], batch["soft_columns"]
-    targets = targets.clone()
-    targets[rows, columns] = IGNORED
-    kept = targets != IGNORED
+    soft = (batch["soft_rows"], batch["soft_columns"]) if "soft_rows" in batch else None
+    if soft is not None:
+        kept[soft] = False
     loss = cross_entropy(logits[kept].float(), targets[kept], reduction="sum")
-    return loss + soft_loss(logits[rows, columns], batch), count
+    if soft is not None:
+        loss = loss + soft_loss(logits[soft], batch)
+    return loss, count
 
 
 def soft_loss(logits: Any, batch: dict[str, Any]) -> Any:
@@ -413,6 +397,7 @@ def train_supervised(
     examples = sft_examples(tokenizer, rows, stop_ids, training["max_length"], key, soft)
 
     from datasets import Dataset
+    from torch.nn.functional import cross_entropy
     from trl import SFTConfig, SFTTrainer
 
     checkpoint = Path(checkpoint)
@@ -425,10 +410,11 @@ def train_supervised(
     trainer_class, in_rows = _trainer_class(SFTTrainer, shuffle), takes_rows(start, examples)
     collator: Any = one_row if in_rows else None
     if not in_rows and "soft" in examples[0]:
-        trainer_class = _soft_trainer_class(trainer_class)
+        trainer_class = _loss_trainer_class(trainer_class, padded_loss, trl_where_hard=False)
         collator = partial(padded, pad_id=tokenizer.pad_token_id)
     if in_rows:
-        trainer_class = _row_trainer_class(trainer_class, device)
+        in_row = partial(row_loss, cross_entropy=cross_entropy)
+        trainer_class = _loss_trainer_class(trainer_class, in_row, trl_where_hard=device != "cpu")
         values["include_num_input_tokens_seen"] = "all"  # a row has no padding, and its mask is 4D
     with _deterministic(device):
         trainer = trainer_class(
