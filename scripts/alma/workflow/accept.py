@@ -8,7 +8,6 @@ record of provenance, where `tools/trace` shows it. The results themselves are l
 import argparse
 import getpass
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,9 @@ from typing import Any
 
 from alma.errors import InputError
 from alma.files import write_json
-from alma.trace.lineage import changed_inputs, split
+from alma.trace.lineage import changed_inputs
 from alma.trace.provenance import ALWAYS_HASHED, fault_of, read_record, record_path
-from alma.workflow.plan import differences, makes, plan, recorded_spec, spec_of, title
+from alma.workflow.plan import differences, makes, place_in_run, plan, recorded_spec, spec_of, title
 from alma.workflow.run_lock import another_run_is_alive
 
 ALWAYS = ("code",)  # what is accepted without being named
@@ -211,17 +210,13 @@ def _user() -> str:
 def main(given: list[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 where all that differed was accepted, or nothing did."""
     options = arguments(given)
-    place = split(Path(os.path.abspath(options.path)))
     try:
-        if place is None:
-            raise InputError(f"{options.path}: not part of a run (no folder `results` is above it)")
+        home, path = place_in_run(options.path)
         if options.reason is not None and not options.reason.strip():
             raise InputError("--reason: found nothing, expected why the results are still right")
-        home, path = place
         if another_run_is_alive(home / ".snakemake"):
             raise InputError(f"{home}: a run is going on here; nothing is accepted while it does")
-        configfiles = [os.path.abspath(name) for name in options.configfile]
-        with plan(home, path, configfiles) as dag:
+        with plan(home, path, options.configfile) as dag:
             stale, finished = stale_jobs(dag, path)
             if not stale:
                 print(f"{path}: {finished} finished jobs, none of which differs from today's workflow")

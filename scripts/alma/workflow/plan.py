@@ -13,10 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
+from alma.trace.lineage import split
 from alma.workflow.config import ROOT
 from alma.workflow.run_lock import release
 
 EVERYTHING = ("all", "variants", "ablations")  # the targets that reach every job of a config
+
+
+def place_in_run(path: str) -> tuple[Path, str]:
+    """(folder that holds results/, path from there) of a path that a user gave.
+
+    Raises:
+        InputError: it is not part of a run.
+    """
+    place = split(Path(os.path.abspath(path)))
+    if place is None:
+        raise InputError(f"{path}: not part of a run (no folder `results` is above it)")
+    return place
 
 
 @contextlib.contextmanager
@@ -36,10 +49,10 @@ def plan(home: Path, path: str, configfiles: Sequence[str] = ()) -> Iterator[Any
     from snakemake.exceptions import MissingRuleException, RuleException, WorkflowError
     from snakemake.settings import types
 
-    missing = [str(name) for name in configfiles if not Path(name).is_file()]
+    given = [Path(os.path.abspath(name)) for name in configfiles]
+    missing = [str(name) for name in given if not name.is_file()]
     if missing:
         raise InputError(f"--configfile: no such file: {', '.join(missing)}")
-    given = [Path(name).absolute() for name in configfiles]
     output = types.OutputSettings(quiet={types.Quietness.ALL}, enable_file_logging=False)
     with contextlib.ExitStack() as stack:
         try:

@@ -21,9 +21,8 @@ from types import ModuleType
 from typing import Any
 
 from alma.errors import InputError
-from alma.trace.lineage import split
 from alma.workflow.config import ROOT
-from alma.workflow.plan import differences, makes, plan, recorded_spec, spec_of, title
+from alma.workflow.plan import differences, makes, place_in_run, plan, recorded_spec, spec_of, title
 
 PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
@@ -162,16 +161,12 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def main(given: list[str] | None = None) -> int:
     """Run the command; returns the exit status of the script, 1 where it cannot be run."""
     options = arguments(given)
-    place = split(Path(os.path.abspath(options.path)))
     try:
-        if place is None:
-            raise InputError(f"{options.path}: not part of a run (no folder `results` is above it)")
-        home, path = place
+        home, path = place_in_run(options.path)
         target = Path(options.into).absolute() if options.into else None
         if target is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise InputError(f"--into {options.into}: found files there, expected a new or empty folder")
-        configfiles = [os.path.abspath(name) for name in options.configfile]
-        with plan(home, path, configfiles) as dag:
+        with plan(home, path, options.configfile) as dag:
             job = job_of(dag, path)
             folder = target or scratch_folder(job, Path(path).parts[1])
             if target is None:
