@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_schemas import CSV_TABLES
-from alma.errors import InputError
+from alma.errors import InputError, shorten
 from alma.files import atomic_path
 
 _WORDS = {int: "a whole number", float: "a finite number", str: "text"}
@@ -27,12 +27,6 @@ def _types(declared: Any) -> tuple[type, bool]:
     return kinds[0], type(None) in kinds
 
 
-def _told(value: Any) -> str:
-    """A value for a message, shortened."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _cell(value: Any, declared: Any) -> Any:
     """A value as it goes into a cell of a column; ValueError where it does not fit."""
     kind, nullable = _types(declared)
@@ -41,7 +35,7 @@ def _cell(value: Any, declared: Any) -> Any:
     if value is None and nullable:
         return None
     if type(value) is not kind:
-        raise ValueError(f"found {_told(value)}, expected {_WORDS[kind]}{' or nothing' * nullable}")
+        raise ValueError(f"found {shorten(value)}, expected {_WORDS[kind]}{' or nothing' * nullable}")
     return value
 
 
@@ -56,7 +50,7 @@ def _value(cell: str, declared: Any) -> Any:
         value = int(cell) if kind is int else float(cell)
         if math.isfinite(value):
             return value
-    raise ValueError(f"found {_told(cell)}, expected {_WORDS[kind]}{' or nothing' * nullable}")
+    raise ValueError(f"found {shorten(cell)}, expected {_WORDS[kind]}{' or nothing' * nullable}")
 
 
 def write_csv_table(path: str | Path, name: str, rows: list[dict[str, Any]]) -> None:
