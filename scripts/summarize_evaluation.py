@@ -6,59 +6,108 @@ Reads:
     seeds/eval.parquet: the prompts, to see that none is missing.
 Writes:
     evaluation/summary.csv (columns in `alma.csv_schemas`). An empty response passes nothing. low and
-    high are 95% intervals: bootstrap over prompts, and Wilson's for all_passed. vs_sft compares with
-    the mean over the SFT checkpoints on each prompt, and is empty for these.
+    high are 95% intervals: bootstrap over prompts, and Wilson's for all_passed. vs_sft and its like compare
+    with the mean over the SFT checkpoints on each prompt, and are empty for these. vs_before compares a round
+    with the one before; it is empty up to round 2, whose round before is the SFT.
 Params:
     seed, checkpoints (order of the rows), resamples (of the bootstrap).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import write_csv_table
 from alma.errors import fail_with
 from alma.measures import check_share
-from alma.statistics import bootstrap_mean, mean, wilson
+from alma.statistics import bootstrap_mean, bootstrap_ratio, mean, wilson
 from alma.words import words_of
 
 REFERENCE = "sft-"  # what the names of the SFT checkpoints begin with
 
-
-def check_shares(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Share of checks passed by prompt_id, of the prompts that have checks."""
-    shares = {row["prompt_id"]: check_share(row) for row in rows}
-    return {prompt: share for prompt, share in sorted(shares.items()) if share is not None}
+Row = dict[str, Any]
+Measure = Callable[[Row], float | None]
 
 
-def mean_shares(checkpoints: list[dict[str, float]]) -> dict[str, float]:
-    """Mean share of checks passed over several checkpoints, of the prompts that all of them answered."""
+def score_of(row: Row) -> float | None:
+    """The judge's score of a response (0-10), None where it could not be read."""
+    return row["score"]
+
+
+def words(row: Row) -> float:
+    """Words of a response."""
+    return float(len(words_of(row["response"])))
+
+
+def measured(rows: list[Row], measure: Measure) -> dict[str, float]:
+    """A measure of each response by prompt_id, of the prompts that have one."""
+    values = {row["prompt_id"]: measure(row) for row in rows}
+    return {prompt: value for prompt, value in sorted(values.items()) if value is not None}
+
+
+def mean_values(checkpoints: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of a measure over several checkpoints, of the prompts that all of them have."""
     prompts = set.intersection(*map(set, checkpoints)) if checkpoints else set()
     return {
-        prompt: sum(shares[prompt] for shares in checkpoints) / len(checkpoints) for prompt in sorted(prompts)
+        prompt: sum(values[prompt] for values in checkpoints) / len(checkpoints) for prompt in sorted(prompts)
     }
 
 
-def summary_row(
-    rows: list[dict[str, Any]], reference: dict[str, float], seed: int, resamples: int
-) -> dict[str, Any]:
-    """The measures of one checkpoint on one benchmark.
+def pairs_of(rows: list[Row], others: list[list[Row]], measure: Measure) -> tuple[list[float], list[float]]:
+    """A measure of a checkpoint, and its mean over `others`, on the prompts that all of them have."""
+    mine = measured(rows, measure)
+    theirs = mean_values([measured(other, measure) for other in others])
+    shared = [prompt for prompt in mine if prompt in theirs]
+    return [mine[prompt] for prompt in shared], [theirs[prompt] for prompt in shared]
+
+
+def differences(
+    rows: list[Row], others: list[list[Row]], name: str, seed: int, resamples: int
+) -> dict[str, float | None]:
+    """A checkpoint minus the mean of others on one benchmark, paired by prompt: checks, and judge score.
+
+    Args:
+        rows: evaluation rows of the checkpoint, one per prompt. others: those of each other checkpoint;
+            with none, all values are None.
+        name: of the columns: `name`, `name`_judge, and their _low and _high.
+        seed, resamples: of the bootstrap. The resampled prompts are the same for every checkpoint.
+    """
+    found: dict[str, float | None] = {}
+    for column, measure, what in ((name, check_share, "checks"), (f"{name}_judge", score_of, "judge")):
+        mine, theirs = pairs_of(rows, others, measure)
+        gaps = [a - b for a, b in zip(mine, theirs, strict=True)]
+        low, high = bootstrap_mean(gaps, resamples, [seed, rows[0]["benchmark"], what])
+        found |= {column: mean(gaps), f"{column}_low": low, f"{column}_high": high}
+    return found
+
+
+def words_ratio(
+    rows: list[Row], others: list[list[Row]], seed: int, resamples: int
+) -> dict[str, float | None]:
+    """Words of a checkpoint divided by the mean of others, on the prompts where these wrote any."""
+    mine, theirs = pairs_of(rows, others, words)
+    both = [(a, b) for a, b in zip(mine, theirs, strict=True) if b > 0]
+    tops, bottoms = [a for a, _ in both], [b for _, b in both]
+    low, high = bootstrap_ratio(tops, bottoms, resamples, [seed, rows[0]["benchmark"], "words"])
+    ratio = sum(tops) / sum(bottoms) if both else None
+    return {"words_vs_sft": ratio, "words_vs_sft_low": low, "words_vs_sft_high": high}
+
+
+def summary_row(rows: list[Row], seed: int, resamples: int) -> Row:
+    """The measures of one checkpoint on one benchmark, without the comparisons.
 
     Args:
         rows: its evaluation rows, one per prompt, in any order.
-        reference: share of checks passed by prompt_id, to compare with; none leaves vs_sft empty.
         seed, resamples: of the bootstrap. The resampled prompts are the same for every checkpoint.
     """
     rows = sorted(rows, key=lambda row: (row["prompt_id"], row["sample"]))
     name = rows[0]["benchmark"]
-    shares = check_shares(rows)
-    values = list(shares.values())
+    values = list(measured(rows, check_share).values())
     scores = [row["score"] for row in rows if row["score"] is not None]
     full = sum(value == 1.0 for value in values)
     check_low, check_high = bootstrap_mean(values, resamples, [seed, name, "checks"])
     all_low, all_high = wilson(full, len(values))
     judge_low, judge_high = bootstrap_mean(scores, resamples, [seed, name, "judge"])
-    gaps = [share - reference[prompt] for prompt, share in shares.items() if prompt in reference]
-    gap_low, gap_high = bootstrap_mean(gaps, resamples, [seed, name, "checks"])
     return {
         "checkpoint": rows[0]["checkpoint"],
         "benchmark": name,
@@ -75,12 +124,16 @@ def summary_row(
         "judge_high": judge_high,
         "judge_unreadable": len(rows) - len(scores),
         "mean_tokens": mean([row["tokens"] for row in rows]),
-        "mean_words": mean([len(words_of(row["response"])) for row in rows]),
+        "mean_words": mean([words(row) for row in rows]),
         "cut_off": mean([float(row["finish_reason"] == "length") for row in rows]),
-        "vs_sft": mean(gaps),
-        "vs_sft_low": gap_low,
-        "vs_sft_high": gap_high,
     }
+
+
+def round_before(checkpoint: str, checkpoints: list[str]) -> str | None:
+    """The model of the round before a round's; None where that is the SFT, or there is none."""
+    name, _, number = checkpoint.partition("-")
+    before = f"round-{int(number) - 1}" if name == "round" else ""
+    return before if before in checkpoints else None
 
 
 def main(
@@ -99,7 +152,7 @@ def main(
     """
     from alma.tables import read_table, read_tables
 
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in read_tables(results, "evaluation"):
         groups.setdefault((row["checkpoint"], row["benchmark"]), []).append(row)
     asked: dict[str, set[str]] = {}
@@ -114,11 +167,16 @@ def main(
     fail_with(problems, "evaluation/: responses are missing. Delete these files and run again.")
     rows = []
     sft = [checkpoint for checkpoint in checkpoints if checkpoint.startswith(REFERENCE)]
-    references = {name: mean_shares([check_shares(groups[one, name]) for one in sft]) for name in asked}
     for checkpoint in checkpoints:
+        before = round_before(checkpoint, checkpoints)
         for name in sorted(asked):
-            reference = {} if checkpoint in sft else references[name]
-            row = summary_row(groups[checkpoint, name], reference, seed, resamples)
+            own = groups[checkpoint, name]
+            first = [] if checkpoint in sft else [groups[one, name] for one in sft]
+            last = [groups[before, name]] if before else []
+            row = summary_row(own, seed, resamples)
+            row |= differences(own, first, "vs_sft", seed, resamples)
+            row |= differences(own, last, "vs_before", seed, resamples)
+            row |= words_ratio(own, first, seed, resamples)
             rows.append(row)
             print(f"{checkpoint}, {name}: check rate {row['check_rate']}, judge {row['judge_score']}")
     write_csv_table(summary, "summary", rows)

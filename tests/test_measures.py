@@ -232,9 +232,9 @@ def test_summary_by_hand():
         response("c", [], 4.0, text="one two three four"),
         response("d", [True], 6.0, text=""),
     ]
-    reference = {"a": 0.5, "b": 0.5, "d": 1.0}
-    row = summarize_evaluation.summary_row(rows, reference, 0, 300)
-    assert set(row) == set(CSV_TABLES["summary"].columns)
+    reference = [response("a", [True, False], 5.0), response("b", [False, True], 1.0), response("d", [True])]
+    row = summarize_evaluation.summary_row(rows, 0, 300)
+    row |= summarize_evaluation.differences(rows, [reference], "vs_sft", 0, 300)
     assert (row["prompts"], row["checked_prompts"], row["judge_unreadable"]) == (4, 3, 1)
     assert row["check_rate"] == pytest.approx((1 + 0.5 + 0) / 3)
     assert row["all_passed"] == pytest.approx(1 / 3)
@@ -244,19 +244,31 @@ def test_summary_by_hand():
     assert row["cut_off"] == pytest.approx(0.25)
     assert row["vs_sft"] == pytest.approx((0.5 + 0 - 1) / 3)
     assert row["vs_sft_low"] <= row["vs_sft"] <= row["vs_sft_high"]
-    alone = summarize_evaluation.summary_row(rows, {}, 0, 300)
-    assert alone["vs_sft"] is None and alone["vs_sft_low"] is None
+    assert row["vs_sft_judge"] == pytest.approx((3 + 1) / 2)  # b has no score, c no partner
+    alone = summarize_evaluation.differences(rows, [], "vs_sft", 0, 300)
+    assert set(alone.values()) == {None} and set(alone) < set(row)
+
+
+def test_the_ratio_of_words_is_paired_by_prompt():
+    mine = [response("a", [], text="one two three"), response("b", [], text="one"), response("c", [])]
+    one = [response("a", [], text="one"), response("b", [], text="one"), response("c", [], text="")]
+    two = [response("a", [], text="one two three"), response("b", [], text="one"), response("c", [], text="")]
+    row = summarize_evaluation.words_ratio(mine, [one, two], 0, 300)
+    assert row["words_vs_sft"] == pytest.approx((3 + 1) / (2 + 1))  # c divides by nothing
+    assert row["words_vs_sft_low"] == pytest.approx(1.0) and row["words_vs_sft_high"] == pytest.approx(1.5)
+    assert set(summarize_evaluation.words_ratio(mine, [], 0, 300).values()) == {None}
 
 
 def test_pairing_removes_what_prompts_share():
     """Equal gaps on every prompt leave no doubt about the difference, however prompts differ."""
     rows = [response(f"p{i}", [True] * (i % 2 + 1) + [False] * 2) for i in range(20)]
-    shares = summarize_evaluation.check_shares(rows)
-    row = summarize_evaluation.summary_row(rows, dict.fromkeys(shares, 0.0), 0, 300)
-    assert row["vs_sft"] == pytest.approx(fmean(shares.values()))
-    same = summarize_evaluation.summary_row(rows, shares, 0, 300)
+    nothing = [row | {"passed": [False]} for row in rows]
+    own = summarize_evaluation.summary_row(rows, 0, 300)
+    row = summarize_evaluation.differences(rows, [nothing], "vs_sft", 0, 300)
+    assert row["vs_sft"] == pytest.approx(own["check_rate"])
+    same = summarize_evaluation.differences(rows, [rows], "vs_sft", 0, 300)
     assert (same["vs_sft"], same["vs_sft_low"], same["vs_sft_high"]) == (0, 0, 0)
-    assert same["check_low"] < same["check_high"]
+    assert own["check_low"] < own["check_high"]
 
 
 def test_the_reference_is_the_mean_of_all_sft_checkpoints(tmp_path):
@@ -266,6 +278,7 @@ def test_the_reference_is_the_mean_of_all_sft_checkpoints(tmp_path):
         "sft-0": [[True, True], [False, False]],
         "sft-1": [[False, False], [True, False]],
         "round-2": [[True, True], [True, True]],
+        "round-3": [[True, False], [True, True]],
     }
     asked = [
         {"benchmark": "b", "prompt_id": p, "prompt": p, "category": None, "reference": None, "checks": "[]"}
@@ -289,6 +302,10 @@ def test_the_reference_is_the_mean_of_all_sft_checkpoints(tmp_path):
     assert rows["base"]["vs_sft"] == pytest.approx((-0.5 + 0.25) / 2)
     assert rows["sft-0"]["vs_sft"] is None and rows["sft-1"]["vs_sft"] is None
     assert (rows["round-2"]["vs_sft_low"], rows["round-2"]["vs_sft_high"]) == (0.5, 0.75)
+    assert rows["round-2"]["vs_before"] is None, "the round before is the SFT"
+    assert rows["round-3"]["vs_before"] == pytest.approx((-0.5 + 0) / 2)
+    assert rows["round-3"]["vs_before_judge"] == 0 and rows["sft-0"]["words_vs_sft"] is None
+    assert set(rows["round-3"]) == set(CSV_TABLES["summary"].columns)
 
 
 def write_summary(root, order=1, checkpoints=fake_run.CHECKPOINTS):

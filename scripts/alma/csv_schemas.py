@@ -41,6 +41,10 @@ _SUMMARY: dict[str, tuple[Any, str]] = {
     **_with_interval(
         "vs_sft", "vs_sft", "check_rate minus its mean over the SFT checkpoints, paired by prompt"
     ),
+    **_with_interval("vs_sft_judge", "vs_sft_judge", "the same difference of judge_score"),
+    **_with_interval("vs_before", "vs_before", "check_rate minus that of the round before, paired by prompt"),
+    **_with_interval("vs_before_judge", "vs_before_judge", "the same difference of judge_score"),
+    **_with_interval("words_vs_sft", "words_vs_sft", "words / their mean over the SFT checkpoints"),
 }
 # What a table that compares runs takes from the summary of each.
 _COMPARED = (
