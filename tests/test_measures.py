@@ -21,6 +21,7 @@ from alma.statistics import (
     best_of_weights,
     bootstrap_mean,
     bootstrap_ratio,
+    bootstrap_spearman,
     calibration_bins,
     calibration_error,
     pair_results,
@@ -99,6 +100,18 @@ def test_bootstrap_of_nothing_and_of_one_value():
     assert bootstrap_ratio([0.0], [0.0], 100, seed=0) == (None, None)
     # A prompt without pairs could fill a whole resample; it must not make the interval NaN.
     assert bootstrap_ratio([1.0, 0.0, 2.0], [2.0, 0.0, 4.0], 500, seed=0) == (0.5, 0.5)
+
+
+def test_the_interval_of_a_rank_correlation():
+    dice = np.random.default_rng(0)
+    x = dice.normal(size=300)
+    y = x + dice.normal(size=300)
+    low, high = bootstrap_spearman(list(x), list(y), 500, seed=0)
+    middle = spearman(list(x), list(y))
+    assert low < middle < high and high - low == pytest.approx(4 * (1 - middle**2) / math.sqrt(300), rel=0.4)
+    assert bootstrap_spearman([1.0, 2.0], [3.0, 3.0], 100, seed=0) == (None, None)
+    # A resample of one prompt alone counts as 0, and the interval stays a number.
+    assert bootstrap_spearman([1.0, 2.0], [3.0, 4.0], 500, seed=0) == (0.0, 1.0)
 
 
 # judge

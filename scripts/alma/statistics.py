@@ -92,6 +92,36 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
     return float(spearmanr(x, y).statistic)
 
 
+def bootstrap_spearman(x: Sequence[float], y: Sequence[float], resamples: int, seed: Any) -> Interval:
+    """95% interval of the rank correlation of `x` and `y` (one per prompt); see `bootstrap_ratio`.
+
+    A resample in which either is constant counts as 0: it tells nothing. (None, None) where `spearman` is
+    None.
+    """
+    import numpy as np
+    from scipy.stats import bootstrap, rankdata
+
+    if spearman(x, y) is None:
+        return None, None
+
+    def correlation(a: "np.ndarray", b: "np.ndarray", axis: int) -> "np.ndarray":
+        a, b = rankdata(a, axis=axis), rankdata(b, axis=axis)
+        a, b = a - a.mean(axis=axis, keepdims=True), b - b.mean(axis=axis, keepdims=True)
+        spread = np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
+        return (a * b).sum(axis=axis) / np.where(spread > 0, spread, 1.0)
+
+    low, high = bootstrap(
+        (np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)),
+        correlation,
+        paired=True,
+        n_resamples=resamples,
+        batch=max(1, _CELLS // len(x)),
+        method="percentile",
+        rng=np.random.default_rng(hashed_int("bootstrap", seed)),
+    ).confidence_interval
+    return float(low), float(high)
+
+
 def pair_results(
     scores: Sequence[float | None], labels: Sequence[float], tolerance: float = 1e-9
 ) -> tuple[float, int]:
