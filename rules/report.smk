@@ -57,6 +57,8 @@ rule measure_round:
             round_=lambda w: int(w.round),
             checkpoints=lambda w: sampled_checkpoints(w.run, int(w.round)),
             samples_per_prompt=from_config("samples_per_prompt"),
+            seed=from_config("seed"),
+            resamples=from_config("evaluation", "resamples"),
         ),
     message:
         "Measuring the candidates of round {wildcards.round}"

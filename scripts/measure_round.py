@@ -11,7 +11,7 @@ Writes (tables/rounds/{round}/; columns in `alma.csv_schemas`):
     length.csv: length of the chosen responses against those that selection could choose.
     candidates.csv: the texts, of the first prompts of the round.
 Params:
-    round_, checkpoints (sampled in the round, in order), samples_per_prompt.
+    round_, checkpoints (sampled in the round, in order), samples_per_prompt; seed, resamples (bootstrap).
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from typing import Any
 
 from alma.csv_tables import write_csv_table
 from alma.selection import is_eligible
-from alma.statistics import best_of_curve, mean, spearman
+from alma.statistics import best_of_curve, bootstrap_ratio, mean, spearman
 from alma.words import words_of
 from alma.workflow.sharding import even_range
 
@@ -135,14 +135,21 @@ class Measures:
             self.candidates += candidate_rows(prompt, responses, selected)
         self.prompts += 1
 
-    def length_row(self) -> Row:
-        """Length of the chosen responses against those they were chosen from."""
+    def length_row(self, seed: Any, resamples: int) -> Row:
+        """Length of the chosen responses against those they were chosen from.
+
+        Args:
+            seed, resamples: of the bootstrap over prompts.
+        """
         means = {f"chosen_{key}": mean(values) for key, values in self.chosen.items()}
         means |= {f"pool_{key}": mean(values) for key, values in self.pool.items()}
+        low, high = bootstrap_ratio(self.chosen["words"], self.pool["words"], resamples, seed)
         return {
             "prompts": len(self.chosen["words"]),
             **means,
             "ratio": ratio(means["chosen_words"], means["pool_words"]),
+            "ratio_low": low,
+            "ratio_high": high,
             "ratio_tokens": ratio(means["chosen_tokens"], means["pool_tokens"]),
             "sampled_words": mean(self.sampled),
             "cut_off": mean(self.cut_off),
@@ -163,6 +170,8 @@ def main(
     round_: int,
     checkpoints: list[str],
     samples_per_prompt: int,
+    seed: int,
+    resamples: int,
 ) -> None:
     """Write the four tables of a round."""
     found = Measures(checkpoints, max(1, READABLE_CANDIDATES // samples_per_prompt))
@@ -174,7 +183,7 @@ def main(
 
     write(score_table, "scores", [score_row(*item) for item in found.scores.items()])
     write(best_of_n, "best_of_n", best_of_curve(found.eligible, samples_per_prompt))
-    row = found.length_row()
+    row = found.length_row([seed, "length", round_], resamples)
     write(length, "length", [row])
     write(candidates, "candidates", found.candidates)
     print(f"round {round_}: {found.prompts} prompts, {len(found.sampled)} responses")

@@ -60,6 +60,8 @@ def measure(root, round_, samples=8):
         round_=round_,
         checkpoints=list(names),
         samples_per_prompt=samples,
+        seed=0,
+        resamples=200,
     )
 
 
@@ -236,6 +238,15 @@ def small_round(root, texts):
     write_table(folder / "selected/0.parquet", "selected", [chosen])
 
 
+def test_the_length_ratio_has_an_interval_over_prompts():
+    found = measure_round.Measures(["sft-0"], 0)
+    found.chosen = {key: [10.0, 20.0, 12.0] for key in ("words", "tokens")}
+    found.pool = {key: [10.0, 10.0, 10.0] for key in ("words", "tokens")}
+    row = found.length_row(0, 300)
+    assert row["ratio"] == pytest.approx(1.4)
+    assert 1.0 <= row["ratio_low"] < 1.4 < row["ratio_high"] <= 2.0
+
+
 def test_quantiles_of_the_scores_by_hand():
     row = measure_round.score_row("sft-0", [*map(float, range(100, -1, -1)), None])
     assert row == {
@@ -282,6 +293,7 @@ def test_length_ratio_by_hand(tmp_path):
     (row,) = read_csv_table(tmp_path / "tables/rounds/2/length.csv", "length")
     assert float(row["chosen_words"]) == 12 and float(row["pool_words"]) == 8
     assert float(row["ratio"]) == float(row["ratio_tokens"]) == 1.5
+    assert row["ratio_low"] is None, "one prompt gives nothing to resample"
     assert float(row["sampled_words"]) == 16 and float(row["cut_off"]) == 0.25
     assert float(row["rank_correlation"]) == 1.0
     curve = read_csv_table(tmp_path / "tables/rounds/2/best_of_n.csv", "best_of_n")

@@ -194,7 +194,7 @@ CSV_TABLES: dict[str, CsvTable] = {
             "prompts": (int, "prompts with a chosen response"),
             "chosen_words": (float | None, "mean words of the chosen responses"),
             "pool_words": (float | None, "mean over prompts of the mean words of all that could be chosen"),
-            "ratio": (float | None, "chosen_words / pool_words"),
+            **_with_interval("ratio", "ratio", "chosen_words / pool_words"),
             "chosen_tokens": (float | None, "mean tokens of the chosen responses"),
             "pool_tokens": (float | None, "mean over prompts of the mean tokens of all that could be chosen"),
             "ratio_tokens": (float | None, "chosen_tokens / pool_tokens"),
