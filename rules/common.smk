@@ -15,7 +15,8 @@ sys.path.insert(0, str(SCRIPTS))
 from alma.checkpoints import MODEL_FILES
 from alma.errors import InputError
 from alma.workflow.codehash import code_hash
-from alma.workflow.config import ablation_tables, check_config, is_local, parents, run_configs
+from alma.workflow.comparisons import ablation_tables
+from alma.workflow.config import check_config, is_local, parents, run_configs
 from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div

@@ -624,6 +624,32 @@ BAD_CONFIGS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         config(runs={"a": {"inherits": ["b"]}}),
         ("runs.a.inherits: found ['b']",),
     ),
+    (
+        "a control of nobody",
+        config(runs={"a": {"control_of": "x", "training": {"selection": "random"}}}),
+        ("runs.a.control_of: found 'x', expected one of",),
+    ),
+    ("a control of a list", config(runs={"a": {"control_of": ["b"]}}), ("runs.a.control_of: found ['b']",)),
+    (
+        "a control that chooses as its run does",
+        config(runs={"a": {"control_of": "default"}}),
+        ("runs.a.control_of: found the training.selection of", "'best', expected another"),
+    ),
+    (
+        "a control that differs in more than the choice",
+        config(runs={"a": {"control_of": "default", "training": {"selection": "random", "seed": 3}}}),
+        ("runs.a.control_of: found a run that differs from", "in training.seed, expected"),
+    ),
+    (
+        "a control of a control",
+        config(
+            runs={
+                "a": {"control_of": "default", "training": {"selection": "random"}},
+                "b": {"control_of": "a", "training": {"selection": "best"}},
+            }
+        ),
+        ("runs.b.control_of: found 'a', expected a run that is no control itself",),
+    ),
     ("a run that is null", config(runs={"a": None}), ("runs.a: found None, expected object",)),
     ("a wrong value in a run", config(runs={"a": {"rounds": 1}}), ("runs.a", "rounds: found 1")),
     ("a run with the name of the main run", config(run="a", runs={"a": {}}), ("runs.a: found the name",)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError, fail_with, shorten
+from alma.workflow.comparisons import RELATIONS, check_controls
 from alma.workflow.sharding import ceil_div
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -180,9 +181,9 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
     for name, variant in config.get("runs", {}).items():
         if name == config["run"]:
             found.append(f"runs.{name}: found the name of the main run (run), expected another")
-        if not isinstance(variant.get("inherits", ""), str):
-            parent = shorten(variant["inherits"])
-            found.append(f"runs.{name}.inherits: found {parent}, expected the name of a run")
+        for key in ("inherits", "control_of"):
+            if not isinstance(variant.get(key, ""), str):
+                found.append(f"runs.{name}.{key}: found {shorten(variant[key])}, expected the name of a run")
         named = variant.get("table", [])
         for table in named if isinstance(named, list) else [named]:
             if not isinstance(table, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", table):
@@ -322,18 +323,11 @@ def merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
 
 
 def parents(config: dict[str, Any]) -> dict[str, str]:
-    """The run that each variant of `runs` inherits from, by name."""
-    return {name: values.get("inherits", config["run"]) for name, values in config["runs"].items()}
-
-
-def ablation_tables(config: dict[str, Any]) -> dict[str, list[str]]:
-    """Variants by the ablation tables that they are rows of (`table`: one name or several)."""
-    found: dict[str, list[str]] = {}
-    for name, values in config["runs"].items():
-        named = values.get("table", [])
-        for table in [named] if isinstance(named, str) else named:
-            found.setdefault(table, []).append(name)
-    return found
+    """The run that each variant of `runs` inherits from, by name; a control's is the run that it controls."""
+    return {
+        name: values.get("inherits", values.get("control_of", config["run"]))
+        for name, values in config["runs"].items()
+    }
 
 
 def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -341,21 +335,25 @@ def run_configs(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     main = {key: value for key, value in config.items() if key != "runs"}
     found, inherits = {config["run"]: main}, parents(config)
     for name in config["runs"]:
-        chain, parent = [], name
+        chain: list[str] = []
+        parent = name
         while parent != config["run"]:
             if parent not in config["runs"] or parent in chain:
                 known = ", ".join([config["run"], *config["runs"]])
+                holder = chain[-1] if chain else name
+                key = "inherits" if "inherits" in config["runs"][holder] else "control_of"
                 raise InputError(
-                    f"runs.{name}.inherits: found {parent!r}, expected one of {known}, without a circle"
+                    f"runs.{holder}.{key}: found {parent!r}, expected one of {known}, without a circle"
                 )
             chain.append(parent)
             parent = inherits[parent]
         variant = main
         for link in reversed(chain):
-            override = {k: v for k, v in config["runs"][link].items() if k not in ("inherits", "table")}
+            override = {k: v for k, v in config["runs"][link].items() if k not in RELATIONS}
             variant = merge(variant, override)
         variant["run"] = name
         check_config(variant, f"config, runs.{name}")
         variant.pop("runs")
         found[name] = variant
+    check_controls(config, found)
     return found
