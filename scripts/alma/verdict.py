@@ -1,0 +1,511 @@
+"""Whether a run made its model better, link by link of the recipe: tables in, rows of a table out.
+
+A link is one thing that has to be true for the next one to work: the SFT learns, the judge orders
+responses rightly, its choice beats a random one, a round gains. Each has a figure with its 95% interval and
+a threshold, and `holds` says on which side the interval lies. A figure is taken from the table that
+measured it and is never computed twice. docs/verdict.md explains every link and its threshold.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from alma.statistics import wilson
+
+Row = dict[str, Any]
+Measured = tuple[float | None, float | None, float | None]  # value and the ends of its interval
+
+GUESSING = 0.5  # accuracy on pairs
+LENGTH_BAND = 1.25  # chosen words against the pool's, and the last model's against the SFT's, up or down
+PROMPTS_KEPT = 0.5  # share of the written prompts that pass the filters
+
+YES, NO, UNCLEAR, NOT_MEASURED = "yes", "no", "unclear", "not measured"
+OVERALL = "rounds_made_the_model_better"  # the first row
+
+# What to do where a link does not hold.
+ADVICE = {
+    "sft": "Look at tables/training/sft-0.csv: where the loss still falls, raise training.sft.epochs or "
+    "training.sft.learning_rate. The pairs in labels.sft must show what the benchmark asks for; more of "
+    "them help.",
+    "round": "Mend the links before this one first. Where they hold, raise prompts_per_round, "
+    "samples_per_prompt or rounds; more evaluation prompts make the interval narrower.",
+    "heldout": "Add rated responses to labels.judge, good and bad ones for the same prompt, and let two "
+    "people rate some, to see how far they agree. Then raise judge.training.epochs, or train more layers "
+    "(judge.training.last_layers).",
+    "own": "Rate responses that the model itself wrote, sampled from an SFT checkpoint, good and bad ones "
+    "for each prompt, and add them to labels.judge: a judge that knows only the responses of others learns "
+    "their style.",
+    "choice": "The rounds train on a choice that is no better than a random one. Mend the judge on own "
+    "responses first; where that holds, raise samples_per_prompt, and compare with a variant of "
+    "training.selection: random.",
+    "length": "Read tables/candidates.html: is the longer choice the better one? If not, add to labels.judge "
+    "long responses that are bad and short ones that are good, for the same prompt.",
+    "prompts": "tables/prompt_filters.csv says which filter drops them. Lower prompts.temperature, or write "
+    "the prompts of labels.sft more alike: new prompts are written after their example.",
+}
+
+KINDS = {"expected": "real-valued", "integer": "integer"}  # of judge.score, as judge.csv calls them
+
+
+def number(value: float, digits: int = 2, sign: bool = False) -> str:
+    """A value for people, a difference with its sign; no minus before a zero."""
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    return text if float(text) else text.lstrip("+-")
+
+
+def figure(row: Row) -> str:
+    """Value and interval of a link, for people: +0.06 [0.02, 0.10]; empty where nothing was measured.
+
+    A third digit shows on which side of the threshold an end lies that two digits would put on it.
+    """
+    if row["value"] is None:
+        return ""
+    ends = [row[end] for end in ("low", "high") if row[end] is not None]
+    digits = 3 if any(round(end, 2) == row["threshold"] for end in ends) else 2
+    shown = f" [{', '.join(number(end, digits) for end in ends)}]" if len(ends) == 2 else ""
+    return number(row["value"], digits, sign=row["threshold"] == 0) + shown
+
+
+def expected(row: Row) -> str:
+    """What a link asks of its figure: above 0.5, between 0.8 and 1.25."""
+    if "length" in row["link"]:
+        return f"between {1 / row['threshold']:.4g} and {row['threshold']:.4g}"
+    return f"above {row['threshold']:.4g}"
+
+
+def told(row: Row) -> str:
+    """A link in one line: judge on own responses: 0.51 [0.47, 0.54], expected above 0.5."""
+    return f"{title(row)}: {figure(row)}, expected {expected(row)}"
+
+
+def title(row: Row) -> str:
+    """Name of a link for people: judge on own responses."""
+    return str(row["link"]).replace("_", " ")
+
+
+def above(low: float | None, high: float | None, threshold: float) -> str:
+    """Whether an interval lies above a threshold; without an interval one cannot tell."""
+    if low is None or high is None:
+        return UNCLEAR
+    if low > threshold:
+        return YES
+    return NO if high <= threshold else UNCLEAR
+
+
+def within(low: float | None, high: float | None, band: float) -> str:
+    """Whether an interval of a ratio lies between 1 / band and band, or outside."""
+    if low is None or high is None:
+        return UNCLEAR
+    if 1 / band <= low and high <= band:
+        return YES
+    return NO if low > band or high < 1 / band else UNCLEAR
+
+
+def link(
+    name: str,
+    claim: str,
+    denial: str,
+    measured: Measured,
+    threshold: float,
+    *,
+    advice: str,
+    detail: str = "",
+    reason: str = "",
+    test: Callable[[float | None, float | None, float], str] = above,
+) -> Row:
+    """One row of the verdict.
+
+    Args:
+        name: identifier of the link.
+        claim, denial: what is true where the link holds, and where it does not; no capital, no period.
+        measured: value and the ends of its 95% interval; a value of None was not measured.
+        threshold: what the interval is compared with by `test`.
+        advice: what to do where the link does not hold.
+        detail: what was measured on what. reason: why it was not measured.
+    """
+    value, low, high = measured
+    holds = NOT_MEASURED if value is None else test(low, high, threshold)
+    told = f" ({detail})" if detail and value is not None else ""
+    sentence = {
+        YES: f"{claim[0].upper()}{claim[1:]}{told}.",
+        NO: f"{denial[0].upper()}{denial[1:]}{told}.",
+        UNCLEAR: f"It is not clear whether {claim}{told}.",
+        NOT_MEASURED: f"It was not measured whether {claim}: {reason}.",
+    }[holds]
+    return {
+        "link": name,
+        "says": sentence,
+        "value": value,
+        "low": low,
+        "high": high,
+        "threshold": threshold,
+        "holds": holds,
+        "advice": "" if holds == YES else advice,
+    }
+
+
+def interval_of(row: Row | None, value: str) -> Measured:
+    """Value and interval of a measure in a row of a table; None for no row."""
+    return (None, None, None) if row is None else (row[value], row[f"{value}_low"], row[f"{value}_high"])
+
+
+def negated(measured: Measured) -> Measured:
+    """A difference the other way around."""
+    value, low, high = (None if x is None else -x for x in measured)
+    return value, high, low
+
+
+# the model
+
+
+def main_benchmark(summary: list[Row]) -> tuple[str, bool]:
+    """The benchmark of the verdict, and whether it has checks.
+
+    It is the one with the most prompts with checks, or the most prompts where none has any; the first by
+    name of several.
+    """
+    rows = sorted({row["benchmark"]: row for row in reversed(summary)}.values(), key=lambda r: r["benchmark"])
+    best = max(rows, key=lambda row: (row["checked_prompts"], row["prompts"]))
+    return best["benchmark"], best["checked_prompts"] > 0
+
+
+def together(names: list[str]) -> str:
+    """Names of checkpoints as what a difference is taken to: sft-0, or the mean of sft-0 and sft-1."""
+    return names[0] if len(names) == 1 else f"the mean of {', '.join(names[:-1])} and {names[-1]}"
+
+
+SELF_GRADED = "by the judge that chose the training data, which so grades its own choice"
+
+
+def model_links(summary: list[Row]) -> list[Row]:
+    """SFT against base, and each round against the one before and against the SFT.
+
+    Args:
+        summary: rows of evaluation/summary.csv. The figures are shares of checks passed on the main
+            benchmark; where no benchmark has checks, they are judge scores, and say so. The last round is
+            also compared with the SFT on every other benchmark with checks.
+    """
+    name, checked = main_benchmark(summary)
+    own = {row["checkpoint"]: row for row in summary if row["benchmark"] == name}
+    sft = [c for c in own if c.startswith("sft-")]
+    rounds = [c for c in own if c.startswith("round-")]
+    suffix = "" if checked else "_judge"
+
+    def compared(row: Row) -> str:
+        if checked:
+            return f"checks passed on {row['benchmark']}, paired over {row['checked_prompts']} prompts"
+        return f"mean score on {row['benchmark']}, 0-10, paired over {row['prompts']} prompts, {SELF_GRADED}"
+
+    def gains(first: str, second: str) -> tuple[str, str]:
+        what = ("pass", "more checks") if checked else ("have", "a better score")
+        verb = {"pass": "passes", "have": "has"}[what[0]]
+        return (
+            f"{first} {verb} {what[1]} than {second}",
+            f"{first} does not {what[0]} {what[1]} than {second}",
+        )
+
+    unmeasured = "the benchmark has no prompts that both answered with a figure"
+    claim, denial = gains(together(sft), "base")
+    rows = [
+        link(
+            "SFT_against_base",
+            claim,
+            denial,
+            negated(interval_of(own["base"], f"vs_sft{suffix}")),
+            0.0,
+            advice=ADVICE["sft"],
+            detail=compared(own["base"]),
+            reason=unmeasured,
+        )
+    ]
+    for i, checkpoint in enumerate(rounds):
+        row = own[checkpoint]
+        others = [("SFT", together(sft), "vs_sft")]
+        if i > 0:
+            others.insert(0, (rounds[i - 1], rounds[i - 1], "vs_before"))
+        for short, other, column in others:
+            claim, denial = gains(checkpoint, other)
+            rows.append(
+                link(
+                    f"{checkpoint}_against_{short}",
+                    claim,
+                    denial,
+                    interval_of(row, f"{column}{suffix}"),
+                    0.0,
+                    advice=ADVICE["round"],
+                    detail=compared(row),
+                    reason=unmeasured,
+                )
+            )
+    for row in summary:
+        if checked and rounds and row["checkpoint"] == rounds[-1] and row["benchmark"] != name:
+            if not row["checked_prompts"]:
+                continue
+            claim, denial = gains(rounds[-1], together(sft))
+            rows.append(
+                link(
+                    f"{rounds[-1]}_against_SFT_on_{row['benchmark']}",
+                    claim,
+                    denial,
+                    interval_of(row, "vs_sft"),
+                    0.0,
+                    advice=ADVICE["round"],
+                    detail=compared(row),
+                )
+            )
+    return rows
+
+
+# the judge
+
+
+def heldout_row(judge: list[Row], checkpoint: str, score: str) -> Row | None:
+    """The judge that selects on held-out labels: human scores, or else the judge benchmark's pairs."""
+    for benchmark in ("heldout", "pairs"):
+        wanted = {"checkpoint": checkpoint, "kind": KINDS[score], "benchmark": benchmark}
+        for row in judge:
+            if wanted.items() <= row.items() and row["pairs"]:
+                return row
+    return None
+
+
+def selection_row(
+    selection: list[Row], checkpoint: str, measure: str, truths: tuple[str, ...], most: int = 0
+) -> Row | None:
+    """A measure of the judge that selects, by the first of the truths that has it.
+
+    Args:
+        selection: rows of evaluation/selection.csv.
+        most: the largest n that counts, of a measure that has one; that with the largest is taken.
+    """
+    for truth in truths:
+        wanted = {"truth": truth, "judge": checkpoint, "measure": measure, "kind": "all"}
+        found = [
+            row
+            for row in selection
+            if wanted.items() <= row.items() and row["value"] is not None and (row["n"] or 0) <= most
+        ]
+        if found:
+            return max(found, key=lambda row: row["n"] or 0)
+    return None
+
+
+TRUTHS = {"checks": "checks passed", "human": "human scores"}
+
+
+def judge_links(
+    judge: list[Row], selection: list[Row], checkpoint: str, score: str, samples_per_prompt: int
+) -> list[Row]:
+    """The judge on held-out labels and on own responses, and its choice against a random one.
+
+    Args:
+        judge, selection: rows of evaluation/judge.csv and evaluation/selection.csv.
+        checkpoint, score: judge.checkpoint and judge.score of the run.
+        samples_per_prompt: what the rounds choose from.
+    """
+    held = heldout_row(judge, checkpoint, score)
+    # Human scores are of held-out responses, which is the link before: the truth of own responses is checks.
+    own = selection_row(selection, checkpoint, "pair_accuracy", ("checks",))
+    choice = selection_row(
+        selection, checkpoint, "judge_minus_random", ("checks", "human"), samples_per_prompt
+    )
+    what = (
+        "human scores" if held is None or held["benchmark"] == "heldout" else "the pairs of judge.benchmark"
+    )
+
+    def ends(row: Row | None) -> Measured:
+        return (None, None, None) if row is None else (row["value"], row["low"], row["high"])
+
+    return [
+        link(
+            "judge_on_held-out_labels",
+            "the judge orders held-out responses better than guessing",
+            "the judge orders held-out responses no better than guessing",
+            interval_of(held, "accuracy"),
+            GUESSING,
+            advice=ADVICE["heldout"],
+            detail="" if held is None else f"share of {held['pairs']} pairs, by {what}",
+            reason=f"judge.csv has no pairs for {checkpoint} with judge.score {score}",
+        ),
+        link(
+            "judge_on_own_responses",
+            "the judge orders the model's own responses to one prompt better than guessing",
+            "the judge orders the model's own responses to one prompt no better than guessing",
+            ends(own),
+            GUESSING,
+            advice=ADVICE["own"],
+            detail="" if own is None else f"share of {own['pairs']} pairs, by checks passed",
+            reason="no prompt of a benchmark has checks that tell two responses apart",
+        ),
+        link(
+            "choice_of_judge_against_random",
+            "the judge's choice is better than a random one",
+            "the judge's choice is no better than a random one",
+            ends(choice),
+            0.0,
+            advice=ADVICE["choice"],
+            detail=""
+            if choice is None
+            else f"{TRUTHS[choice['truth']]}, best of {choice['n']}, {choice['prompts']} prompts",
+            reason="no prompt has checks, or human scores of several responses",
+        ),
+    ]
+
+
+# length and prompts
+
+
+def length_links(length: list[Row], summary: list[Row]) -> list[Row]:
+    """Words of what was chosen against what it was chosen from, and of the last model against the SFT.
+
+    Args:
+        length, summary: rows of tables/length.csv and evaluation/summary.csv.
+    """
+    rows = []
+    for row in length:
+        rows.append(
+            link(
+                f"length_of_choice_in_round-{row['round']}",
+                f"the choice of round {row['round']} is about as long as its pool",
+                f"the choice of round {row['round']} is not as long as its pool",
+                interval_of(row, "ratio"),
+                LENGTH_BAND,
+                advice=ADVICE["length"],
+                detail=f"ratio of words, {row['prompts']} prompts",
+                reason="nothing was chosen",
+                test=within,
+            )
+        )
+    name, _ = main_benchmark(summary)
+    own = [row for row in summary if row["benchmark"] == name and row["checkpoint"].startswith("round-")]
+    if own:
+        last = own[-1]
+        rows.append(
+            link(
+                f"length_of_{last['checkpoint']}_against_SFT",
+                f"{last['checkpoint']} answers about as long as the SFT",
+                f"{last['checkpoint']} does not answer as long as the SFT",
+                interval_of(last, "words_vs_sft"),
+                LENGTH_BAND,
+                advice=ADVICE["length"],
+                detail=f"ratio of words on {name}, {last['prompts']} prompts",
+                reason="the SFT wrote no words",
+                test=within,
+            )
+        )
+    return rows
+
+
+def prompt_links(filters: list[Row]) -> list[Row]:
+    """Share of the written prompts that the filters keep.
+
+    Args:
+        filters: rows of tables/prompt_filters.csv, in the order of the filters.
+    """
+    written = filters[0]["kept"] + filters[0]["removed"] if filters else 0
+    kept = filters[-1]["kept"] if filters else 0
+    return [
+        link(
+            "prompts_kept_by_filters",
+            "the filters keep most of the prompts that the base model writes",
+            "the filters drop most of the prompts that the base model writes",
+            (kept / written if written else None, *wilson(kept, written)),
+            PROMPTS_KEPT,
+            advice=ADVICE["prompts"],
+            detail=f"{kept} of {written}",
+            reason="none was written",
+        )
+    ]
+
+
+# the whole
+
+
+def weakest(links: list[Row]) -> Row | None:
+    """The first link that does not hold, or else the first that is not clear; rounds are no cause."""
+    causes = [row for row in links if not row["link"].startswith("round-")]
+    for state in (NO, UNCLEAR):
+        for row in causes:
+            if row["holds"] == state:
+                return row
+    return None
+
+
+def overall(links: list[Row]) -> Row:
+    """The first row: whether the rounds made the model better than the SFT, and the first weak link if not.
+
+    Args:
+        links: all others; that of the last round against the SFT decides.
+    """
+    gains = [row for row in links if row["link"].startswith("round-") and row["link"].endswith("_SFT")]
+    weak = weakest(links)
+    cause = (
+        "Every link before it holds or was not measured."
+        if weak is None
+        else f"The first weak link is {told(weak)}."
+    )
+    if not gains:
+        nothing = dict.fromkeys(("value", "low", "high"))
+        says = "This run has no judged rounds: it ends with the SFT." + (f" {cause}" if weak else "")
+        advice = weak["advice"] if weak else ""
+        return {"link": OVERALL, "says": says, **nothing, "threshold": 0.0} | {
+            "holds": NOT_MEASURED,
+            "advice": advice,
+        }
+    gain = gains[-1]
+    opening = {
+        YES: "The rounds made the model better",
+        NO: "The rounds did not make the model better",
+        UNCLEAR: "The rounds did not show a gain",
+        NOT_MEASURED: "It was not measured whether the rounds made the model better",
+    }[gain["holds"]]
+    number = f": {figure(gain)}" if gain["value"] is not None else ""
+    if gain["holds"] == YES:
+        weak, cause = None, ""
+    says = f"{opening}{number}. {gain['says']} {cause}".strip()
+    advice = gain["advice"] if weak is None else weak["advice"]
+    return gain | {"link": OVERALL, "says": says, "advice": advice}
+
+
+def verdict(
+    summary: list[Row],
+    judge: list[Row],
+    selection: list[Row],
+    length: list[Row],
+    filters: list[Row],
+    *,
+    checkpoint: str,
+    score: str,
+    samples_per_prompt: int,
+) -> list[Row]:
+    """All rows of evaluation/verdict.csv, the overall one first; the arguments are those of the parts."""
+    first, *rounds = model_links(summary)
+    links = [
+        first,
+        *judge_links(judge, selection, checkpoint, score, samples_per_prompt),
+        *rounds,
+        *length_links(length, summary),
+        *prompt_links(filters),
+    ]
+    return [overall(links), *links]
+
+
+# the gate
+
+
+def gate_problems(links: list[Row]) -> list[str]:
+    """Why the judge should not choose the rounds' data; nothing where it may.
+
+    Args:
+        links: those of `judge_links`. The accuracy on own responses decides; where it was not measured,
+            that on held-out labels. The choice is only asked to be above random by its value.
+    """
+    heldout, own, choice = links
+    decides = heldout if own["holds"] == NOT_MEASURED else own
+    found = []
+    if decides["holds"] == NOT_MEASURED:
+        found.append(f"{own['says']} {heldout['says']}")
+    elif decides["holds"] != YES:
+        found.append(f"{told(decides)} with its interval. {decides['advice']}")
+    if choice["value"] is not None and choice["value"] <= 0:
+        found.append(f"{told(choice)}. {choice['advice']}")
+    return found

@@ -1,0 +1,293 @@
+"""The verdict of a run: every link in every state, from tables made by hand."""
+
+import pytest
+
+from alma import verdict
+from alma.verdict import NO, NOT_MEASURED, UNCLEAR, YES
+
+GOOD, BAD, SPANS = (0.1, 0.05, 0.2), (-0.1, -0.2, -0.05), (0.01, -0.1, 0.1)  # of a difference
+EMPTY = (None, None, None)
+
+
+def with_ends(name, measured):
+    return dict(zip((name, f"{name}_low", f"{name}_high"), measured, strict=True))
+
+
+def summary_row(checkpoint, benchmark="main", checked=100, **measured):
+    """A row of summary.csv; what is not given is empty."""
+    row = {"checkpoint": checkpoint, "benchmark": benchmark, "prompts": 120, "checked_prompts": checked}
+    for name in ("vs_sft", "vs_sft_judge", "vs_before", "vs_before_judge", "words_vs_sft"):
+        row |= with_ends(name, measured.get(name, EMPTY))
+    return row
+
+
+def summary(sft=BAD, second=GOOD, third=GOOD, step=GOOD, words=(1.0, 0.9, 1.1), judged=False, **more):
+    """A run of three rounds and two SFT checkpoints; `sft` is base minus SFT."""
+    end = "_judge" if judged else ""
+    return [
+        summary_row("base", **{f"vs_sft{end}": sft}, **more),
+        summary_row("sft-0", **more),
+        summary_row("sft-1", **more),
+        summary_row("round-2", **{f"vs_sft{end}": second}, **more),
+        summary_row(
+            "round-3", **{f"vs_sft{end}": third, f"vs_before{end}": step, "words_vs_sft": words}, **more
+        ),
+    ]
+
+
+def judged(accuracy=(0.7, 0.6, 0.8), checkpoint="judge", kind="real-valued", benchmark="heldout", pairs=60):
+    row = {"checkpoint": checkpoint, "kind": kind, "benchmark": benchmark, "pairs": pairs}
+    return row | with_ends("accuracy", accuracy)
+
+
+def selected(measure, measured, n=None, truth="checks", judge="judge", kind="all"):
+    row = {"truth": truth, "judge": judge, "measure": measure, "kind": kind, "n": n, "choice": ""}
+    return row | dict(zip(("value", "low", "high"), measured, strict=True)) | {"prompts": 40, "pairs": 300}
+
+
+def selection(own=(0.7, 0.6, 0.8), choice=GOOD):
+    return [selected("pair_accuracy", own), selected("judge_minus_random", choice, n=8)]
+
+
+def lengths(ratio=(1.0, 0.9, 1.1)):
+    return [{"round": 2, "prompts": 20} | with_ends("ratio", ratio)]
+
+
+def filters(*steps):
+    return [{"filter": "f", "removed": removed, "kept": kept} for removed, kept in steps]
+
+
+KEPT = filters((5, 95), (5, 90))
+SETTINGS = {"checkpoint": "judge", "score": "expected", "samples_per_prompt": 8}
+
+
+def all_rows(**changes):
+    """The verdict of a run in which every link holds, but for the tables that are given; by link."""
+    tables = {
+        "summary": summary(),
+        "judge": [judged()],
+        "selection": selection(),
+        "length": lengths(),
+        "filters": KEPT,
+    }
+    rows = verdict.verdict(*(tables | changes).values(), **SETTINGS)
+    found = {row["link"]: row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+LINKS = (
+    "rounds_made_the_model_better",
+    "SFT_against_base",
+    "judge_on_held-out_labels",
+    "judge_on_own_responses",
+    "choice_of_judge_against_random",
+    "round-2_against_SFT",
+    "round-3_against_round-2",
+    "round-3_against_SFT",
+    "length_of_choice_in_round-2",
+    "length_of_round-3_against_SFT",
+    "prompts_kept_by_filters",
+)
+
+
+def test_a_run_in_which_all_holds():
+    rows = all_rows()
+    assert tuple(rows) == LINKS
+    assert {row["holds"] for row in rows.values()} == {YES}
+    assert {row["advice"] for row in rows.values()} == {""}
+    assert rows["rounds_made_the_model_better"]["says"] == (
+        "The rounds made the model better: +0.10 [0.05, 0.20]. Round-3 passes more checks than the mean of "
+        "sft-0 and sft-1 (checks passed on main, paired over 100 prompts)."
+    )
+
+
+# link: (its tables as a function of the measured figure, good, bad, spanning)
+ABOVE_HALF = ((0.7, 0.6, 0.8), (0.4, 0.3, 0.5), (0.55, 0.45, 0.65))
+BAND = ((0.9, 0.8, 1.25), (1.5, 1.26, 1.8), (1.2, 1.1, 1.3))
+DIFFERENCE = (GOOD, BAD, SPANS)
+CASES = {
+    "SFT_against_base": (lambda m: {"summary": summary(sft=verdict.negated(m))}, *DIFFERENCE),
+    "judge_on_held-out_labels": (lambda m: {"judge": [judged(m)]}, *ABOVE_HALF),
+    "judge_on_own_responses": (lambda m: {"selection": selection(own=m)}, *ABOVE_HALF),
+    "choice_of_judge_against_random": (lambda m: {"selection": selection(choice=m)}, *DIFFERENCE),
+    "round-2_against_SFT": (lambda m: {"summary": summary(second=m)}, *DIFFERENCE),
+    "round-3_against_round-2": (lambda m: {"summary": summary(step=m)}, *DIFFERENCE),
+    "round-3_against_SFT": (lambda m: {"summary": summary(third=m)}, *DIFFERENCE),
+    "rounds_made_the_model_better": (lambda m: {"summary": summary(third=m)}, *DIFFERENCE),
+    "length_of_choice_in_round-2": (lambda m: {"length": lengths(m)}, *BAND),
+    "length_of_round-3_against_SFT": (lambda m: {"summary": summary(words=m)}, *BAND),
+}
+
+
+@pytest.mark.parametrize("link", CASES)
+def test_every_state_of_every_link(link):
+    tables, *figures = CASES[link]
+    for measured, holds in zip([*figures, EMPTY], (YES, NO, UNCLEAR, NOT_MEASURED), strict=True):
+        rows = all_rows(**tables(measured))
+        row = rows[link]
+        assert row["holds"] == holds, measured
+        assert (row["value"], row["low"], row["high"]) == measured
+        assert bool(row["advice"]) == (holds != YES)
+        opening = {UNCLEAR: "It is not clear whether ", NOT_MEASURED: "It was not measured whether "}
+        if link != "rounds_made_the_model_better":
+            assert row["says"].startswith(opening.get(holds, row["says"][0].upper()))
+            assert (" not " in row["says"] or " no better " in row["says"]) == (holds != YES)
+            others = {r["holds"] for name, r in rows.items() if name not in (link, LINKS[0])}
+            assert others <= {YES, NOT_MEASURED}, "one figure decides one link"
+    assert set(CASES) == set(LINKS) - {"prompts_kept_by_filters"}
+
+
+def test_an_interval_that_ends_at_the_threshold_is_not_above_it():
+    assert verdict.above(0.0, 0.1, 0.0) == UNCLEAR and verdict.above(1e-9, 0.1, 0.0) == YES
+    assert verdict.above(0.5, 0.5, 0.5) == NO, "a judge that gives one score for all"
+    assert verdict.within(0.8, 1.25, 1.25) == YES and verdict.within(1.25, 1.3, 1.25) == UNCLEAR
+    assert verdict.within(0.5, 0.7, 1.25) == NO, "a taste for short responses"
+    assert verdict.above(None, None, 0.5) == verdict.within(None, None, 1.25) == UNCLEAR
+
+
+def test_the_share_of_prompts_kept():
+    def row(table):
+        return all_rows(filters=table)["prompts_kept_by_filters"]
+
+    assert row(KEPT)["value"] == pytest.approx(0.9) and row(KEPT)["low"] < 0.9 < row(KEPT)["high"]
+    assert row(filters((80, 20), (10, 10)))["holds"] == NO
+    assert row(filters((5, 5)))["holds"] == UNCLEAR
+    assert row([])["holds"] == row(filters((0, 0)))["holds"] == NOT_MEASURED
+
+
+# what is compared
+
+
+def test_the_main_benchmark_has_the_most_prompts_with_checks():
+    rows = [summary_row("base", name, checked) for name, checked in (("b", 9), ("a", 30), ("c", 30))]
+    assert verdict.main_benchmark(rows) == ("a", True)
+    none = [summary_row("base", name, 0) | {"prompts": size} for name, size in (("b", 9), ("c", 12))]
+    assert verdict.main_benchmark(none) == ("c", False)
+
+
+def test_the_last_round_is_told_of_on_every_other_benchmark_with_checks():
+    other = [summary_row("base", "hard", 20), summary_row("round-2", "hard", 20, vs_sft=GOOD)]
+    other += [summary_row("round-3", "hard", 20, vs_sft=BAD), summary_row("round-3", "open", 0)]
+    rows = all_rows(summary=[*summary(), *other])
+    assert set(rows) - set(LINKS) == {"round-3_against_SFT_on_hard"}
+    assert rows["round-3_against_SFT_on_hard"]["holds"] == NO
+    assert rows[verdict.OVERALL]["holds"] == YES, "the main benchmark decides"
+
+
+def test_without_checks_the_judge_grades_itself_and_the_verdict_says_so():
+    rows = all_rows(summary=summary(judged=True, checked=0))
+    for link in ("SFT_against_base", "round-2_against_SFT", "round-3_against_round-2", verdict.OVERALL):
+        assert rows[link]["holds"] == YES
+        assert (
+            "by the judge that chose the training data, which so grades its own choice" in rows[link]["says"]
+        )
+    assert "round-3 has a better score than" in rows["round-3_against_SFT"]["says"].replace("R", "r", 1)
+
+
+def test_one_sft_checkpoint_and_one_judged_round():
+    rows = [row for row in summary() if row["checkpoint"] in ("base", "sft-0", "round-2")]
+    found = all_rows(summary=rows)
+    assert [link for link in found if link.startswith("round-")] == ["round-2_against_SFT"]
+    assert "more checks than sft-0 (" in found[verdict.OVERALL]["says"]
+
+
+def test_a_run_without_rounds_has_no_gain_to_tell():
+    rows = [row for row in summary() if row["checkpoint"] in ("base", "sft-0")]
+    row = all_rows(summary=rows, length=[])[verdict.OVERALL]
+    assert row["holds"] == NOT_MEASURED and row["value"] is None
+    assert row["says"] == "This run has no judged rounds: it ends with the SFT."
+
+
+def test_only_the_judge_that_selects_counts():
+    others = [judged(BAD, "judge-seed"), judged(BAD, kind="integer"), judged(BAD, benchmark="pairs")]
+    assert all_rows(judge=[*others, judged()])["judge_on_held-out_labels"]["holds"] == YES
+    pairs = judged(benchmark="pairs")
+    row = all_rows(judge=[judged(EMPTY, pairs=0), pairs])["judge_on_held-out_labels"]
+    assert row["holds"] == YES and "the pairs of judge.benchmark" in row["says"]
+    row = all_rows(judge=others[:2])["judge_on_held-out_labels"]
+    assert row["holds"] == NOT_MEASURED and "judge.csv has no pairs for judge with judge.score" in row["says"]
+    seed = verdict.judge_links([judged(), *others], selection(), "judge-seed", "expected", 8)
+    assert [row["holds"] for row in seed] == [NO, NOT_MEASURED, NOT_MEASURED]
+
+
+def test_the_choice_is_of_as_many_as_the_rounds_choose_from_or_fewer():
+    table = [selected("judge_minus_random", GOOD, n=n) for n in (1, 2, 4)]
+    table += [selected("judge_minus_random", BAD, n=16), selected("judge_minus_random", BAD, 8, kind="json")]
+    row = all_rows(selection=table)["choice_of_judge_against_random"]
+    assert row["holds"] == YES and "best of 4, 40 prompts" in row["says"]
+
+
+def test_human_scores_are_the_truth_of_a_choice_where_there_are_no_checks():
+    human = [selected(m, GOOD, n, "human") for m, n in (("pair_accuracy", None), ("judge_minus_random", 4))]
+    rows = all_rows(selection=human)
+    assert "human scores, best of 4" in rows["choice_of_judge_against_random"]["says"]
+    assert rows["judge_on_own_responses"]["holds"] == NOT_MEASURED, "people scored what was held out"
+    rows = all_rows(selection=[*human, *selection(choice=BAD)])
+    assert rows["choice_of_judge_against_random"]["holds"] == NO
+
+
+# the overall sentence
+
+
+def test_the_first_weak_link_is_the_first_that_does_not_hold_then_the_first_unclear():
+    def weak(**tables):
+        row = all_rows(summary=summary(third=SPANS, second=BAD), **tables)[verdict.OVERALL]
+        assert row["says"].startswith("The rounds did not show a gain: +0.01 [-0.10, 0.10]. It is not clear")
+        return row["says"].partition("(checks passed on main, paired over 100 prompts). ")[2], row["advice"]
+
+    unclear = {"judge": [judged((0.55, 0.45, 0.65))]}
+    told, advice = weak(**unclear, selection=selection(own=(0.51, 0.47, 0.5)))
+    assert told == "The first weak link is judge on own responses: 0.510 [0.470, 0.500], expected above 0.5."
+    assert advice == verdict.ADVICE["own"]
+    told, advice = weak(**unclear, length=lengths((1.2, 1.1, 1.3)))
+    assert told.startswith("The first weak link is judge on held-out labels: 0.55 [0.45, 0.65]")
+    told, _ = weak(length=lengths((1.5, 1.3, 1.7)))
+    assert told.endswith("length of choice in round-2: 1.50 [1.30, 1.70], expected between 0.8 and 1.25.")
+    assert weak() == ("Every link before it holds or was not measured.", verdict.ADVICE["round"])
+
+
+def test_a_loss_is_called_one():
+    row = all_rows(summary=summary(third=BAD))[verdict.OVERALL]
+    assert row["says"].startswith("The rounds did not make the model better: -0.10 [-0.20, -0.05].")
+
+
+def test_figures_for_people():
+    row = {"value": -0.004, "low": -0.0449, "high": 0.038, "threshold": 0.0}
+    assert verdict.figure(row) == "0.00 [-0.04, 0.04]"
+    assert verdict.figure(row | {"value": 0.06, "low": 0.004}) == "+0.060 [0.004, 0.038]", (
+        "on which side of 0"
+    )
+    assert verdict.figure(row | {"low": None, "high": None, "value": 0.06}) == "+0.06"
+    assert verdict.figure({"value": 0.5, "low": 0.4, "high": 0.61, "threshold": 0.5}) == "0.50 [0.40, 0.61]"
+    assert verdict.figure(row | {"value": None}) == ""
+
+
+# the gate
+
+
+def problems(judge=None, table=None):
+    judge, table = judge or [judged()], selection() if table is None else table
+    return verdict.gate_problems(verdict.judge_links(judge, table, "judge", "expected", 8))
+
+
+def test_the_gate_lets_a_judge_pass_that_orders_own_responses_rightly():
+    assert problems() == []
+    assert problems(judge=[judged((0.4, 0.3, 0.5))]) == [], "own responses decide where they were measured"
+    assert problems(table=selection(choice=SPANS)) == [], "the value of the choice is above 0"
+
+
+def test_the_gate_names_what_is_wrong_and_what_to_do():
+    (line,) = problems(table=selection(own=(0.505, 0.47, 0.54)))
+    assert line.startswith("judge on own responses: 0.51 [0.47, 0.54], expected above 0.5 with its interval.")
+    assert verdict.ADVICE["own"] in line
+    (line,) = problems(table=selection(choice=(0.0, -0.1, 0.1)))
+    assert line.startswith("choice of judge against random: 0.00 [-0.10, 0.10], expected above 0.")
+
+
+def test_the_gate_falls_back_on_held_out_labels_and_asks_for_one_of_the_two():
+    assert problems(table=[]) == []
+    (line,) = problems(judge=[judged((0.55, 0.45, 0.65))], table=[])
+    assert line.startswith("judge on held-out labels: 0.55")
+    (line,) = problems(judge=[judged(pairs=0)], table=[])
+    assert line.count("It was not measured whether") == 2
