@@ -38,6 +38,7 @@ include: "rules/prompts.smk"
 include: "rules/responses.smk"
 include: "rules/judge.smk"
 include: "rules/scores.smk"
+include: "rules/selection_quality.smk"
 include: "rules/selection.smk"
 include: "rules/rounds.smk"
 include: "rules/evaluation.smk"
@@ -74,12 +75,14 @@ rule judge:
     input:
         model_files(RUN, "judge"),
         f"results/{RUN}/evaluation/judge.csv",
+        f"results/{RUN}/evaluation/selection.csv",
 
 
 rule evaluate:
     input:
         f"results/{RUN}/evaluation/summary.csv",
         f"results/{RUN}/evaluation/judge.csv",
+        f"results/{RUN}/evaluation/selection.csv",
 
 
 onstart:

@@ -161,6 +161,34 @@ rule plot_judge:
         "../scripts/plot_judge.py"
 
 
+rule plot_selection:
+    input:
+        table=from_run("results/{run}/evaluation/selection.csv"),
+    output:
+        figure=report(
+            "results/{run}/figures/selection.svg",
+            caption="../report/selection.rst",
+            category="Judge",
+            labels={"what": "Choice among own responses", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_selection.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_selection.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=spec("plot_selection"),
+    message:
+        "Plotting what the judge's choice is worth"
+    script:
+        "../scripts/plot_selection.py"
+
+
 rule plot_scores:
     input:
         per_round=every_round("results/{run}/tables/rounds/{round}/scores.csv"),

@@ -105,6 +105,17 @@ WRONG = [
         r"checkpoints\.sample: found sft-2, expected sft-0 \.\. sft-1 or latest",
     ),
     ("checkpoints.sample", ["best"], r"checkpoints\.sample\.0: found 'best'"),
+    (
+        "evaluation.selection.checkpoint",
+        "sft-2",
+        r"evaluation\.selection\.checkpoint: found sft-2, expected sft-0 \.\. sft-1",
+    ),
+    ("evaluation.selection.checkpoint", "round-2", r"selection\.checkpoint: found 'round-2', expected text"),
+    (
+        "evaluation.selection.benchmark",
+        "hard",
+        r"selection\.benchmark: found 'hard', expected one of evaluation\.benchmarks \(everyday\) or null",
+    ),
     ("labels.sft", "missing.jsonl", r"labels\.sft: found 'missing\.jsonl', expected a file that exists"),
     ("labels.judge", "package:x", r"labels\.judge: found 'package:x', expected a path or hub"),
     ("evaluation.benchmarks", {"a": "no.csv"}, r"evaluation\.benchmarks\.a: found 'no\.csv'"),

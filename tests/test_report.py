@@ -14,6 +14,7 @@ import evaluate_judge
 import fake_run
 import list_candidates
 import measure_round
+import measure_selection
 import plot_best_of_n
 import plot_checks
 import plot_judge
@@ -22,6 +23,7 @@ import plot_progress
 import plot_prompt_filters
 import plot_prompts
 import plot_scores
+import plot_selection
 import plot_training
 import pytest
 import render_report
@@ -39,6 +41,12 @@ FIGURES = {
     "progress": ("Share of checks passed", "mean score (0-10)", "mean words", "checkpoint"),
     "checks": ("Checks passed by kind of check", "share passed (numbers: percent)", "code (36)"),
     "judge": ("Pairwise accuracy", "mean human score (0-10)", "few-shot, integer"),
+    "selection": (
+        "share of checks passed (0-1)",
+        "human score (0-10)",
+        "n, responses to choose from",
+        "judge",
+    ),
     "scores": ("Scores of the candidates, and of the chosen responses", "judge score (0-10)", "chosen"),
     "best_of_n": ("expected best judge score (0-10)", "n, candidates per prompt", "round 3"),
     "length": ("mean words per response", "words of chosen / words of pool", "round"),
@@ -76,6 +84,13 @@ def make_everything(root):
     judges = [root / f"judge/heldout/{name}.parquet" for name in ("base", "judge-seed", "judge")]
     tables = root / "evaluation/judge.csv", root / "tables/judge_calibration.csv"
     evaluate_judge.main(*judges, *tables, seed=0, resamples=200)
+    measure_selection.main(
+        asked,
+        *[root / f"evaluation/selection/{name}.parquet" for name in ("responses", "scores")],
+        *[root / "seeds/judge_heldout.parquet", root / "judge/heldout/judge.parquet"],
+        root / "evaluation/selection.csv",
+        **{"seed": 0, "resamples": 200, "judge": "judge", "score": "expected", "tie_tolerance": 1e-6},
+    )
     for round_ in ROUNDS:
         measure(root, round_)
 
@@ -88,6 +103,7 @@ def make_everything(root):
     plot_progress.main(root / "evaluation/summary.csv", svg("progress"))
     plot_checks.main(results, asked, root / "tables/checks.csv", svg("checks"), checkpoints=checkpoints)
     plot_judge.main(*tables, svg("judge"))
+    plot_selection.main(root / "evaluation/selection.csv", svg("selection"))
     plot_scores.main(rounds("scores"), root / "tables/scores.csv", svg("scores"))
     plot_best_of_n.main(rounds("best_of_n"), root / "tables/best_of_n.csv", svg("best_of_n"))
     plot_length.main(rounds("length"), root / "tables/length.csv", svg("length"))
@@ -351,7 +367,7 @@ def test_report_command_has_no_lock_and_no_profile():
 
 
 RULES = [rule.name for rule in written_rules() if rule.stage == "report"]
-RULES += ["summarize_evaluation", "evaluate_judge"]
+RULES += ["summarize_evaluation", "evaluate_judge", "measure_selection"]
 
 
 @pytest.mark.slow

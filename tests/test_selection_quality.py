@@ -1,12 +1,21 @@
 """What the judge's choice is worth: against brute force over all draws, and by hand."""
 
 import itertools
+import json
 from statistics import fmean, stdev
+from types import SimpleNamespace
 
+import measure_selection
+import plot_selection
 import pytest
+import sample_selection
+import score_selection
+import tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alma.checked_prompts import checked_prompts
+from alma.csv_tables import read_csv_table
 from alma.selection_quality import (
     CHOICES,
     Pool,
@@ -16,6 +25,8 @@ from alma.selection_quality import (
     selection_rows,
     tied_means,
 )
+from alma.tables import read_table, write_table
+from alma.workflow.config import ROOT
 
 LEVELS = st.sampled_from([0.0, 0.25, 0.5, 1.0])  # few levels, so that there are ties
 
@@ -153,3 +164,176 @@ def test_rows_do_not_depend_on_the_order_of_the_responses():
         selection_rows([RIGHT, WRONG, SAME], **options), selection_rows(turned, **options), strict=True
     ):
         assert one == pytest.approx(other)
+
+
+# which prompts, and the scripts
+
+
+def asked(name, checks, benchmark="a"):
+    row = {
+        "benchmark": benchmark,
+        "prompt_id": name,
+        "prompt": f"Say the words of {name}.",
+        "reference": None,
+    }
+    return row | {"category": None, "checks": json.dumps(checks)}
+
+
+SHORT, RIVER = {"kind": "words", "max": 3}, {"kind": "contains", "words": ["river"]}
+ASKED = [
+    asked("p0", [SHORT]),
+    asked("p1", [RIVER, SHORT]),
+    asked("p2", []),
+    asked("p0", [RIVER], benchmark="b"),
+    asked("p3", [RIVER], benchmark="b"),
+]
+
+
+def test_only_prompts_with_checks_are_taken_and_each_once():
+    taken = checked_prompts(ASKED, None, 9, 0)
+    assert {(row["benchmark"], row["prompt_id"]) for row in taken} == {("a", "p0"), ("a", "p1"), ("b", "p3")}
+    assert taken == checked_prompts(ASKED[::-1], None, 9, 0)
+    assert checked_prompts(ASKED, None, 2, 0) == taken[:2], "more prompts keep those that there were"
+    assert {row["checks"] for row in checked_prompts(ASKED, "b", 9, 0)} == {json.dumps([RIVER])}
+    assert checked_prompts(ASKED, None, 0, 0) == []
+    orders = {tuple(row["prompt_id"] for row in checked_prompts(ASKED, None, 9, seed)) for seed in range(20)}
+    assert len(orders) > 1
+
+
+class Engine:
+    """Stands for vLLM: a response is the seed of its request."""
+
+    def __init__(self):
+        self.tokenizer = tiny_model.tiny_tokenizer()
+        self.tokenizer.chat_template = (ROOT / "templates" / "chatml.jinja").read_text().rstrip("\n")
+
+    def generate(self, requests, what):
+        return [SimpleNamespace(text=f" {r.seed} ", finish_reason="stop", tokens=3) for r in requests]
+
+
+def sample(folder, **changes):
+    values = {"seed": 0, "engine": {}, "checkpoint": "sft-0", "benchmark_name": None, "prompts_used": 9}
+    values |= {"samples": 3, "temperature": 1.0, "top_p": 1.0, "max_tokens": 5}
+    sample_selection.main("m", folder / "eval", folder / "responses", **(values | changes))
+    return read_table(folder / "responses", "selection_response")
+
+
+def score(folder):
+    values = {"seed": 0, "engine": {}, "shots": 0, "score": "expected", "min_mass": 0.5, "max_unreadable": 0}
+    score_selection.main("m", folder / "responses", [], folder / "scores", **values)
+    return read_table(folder / "scores", "score")
+
+
+def measure(folder, **changes):
+    names = ("eval", "responses", "scores", "heldout", "heldout_scores")
+    values = {"seed": 0, "resamples": 100, "judge": "judge", "score": "expected", "tie_tolerance": 1e-6}
+    paths = [folder / name for name in names]
+    measure_selection.main(*paths, folder / "selection.csv", **(values | changes))
+    return read_csv_table(folder / "selection.csv", "selection")
+
+
+def test_each_prompt_is_answered_as_often_as_asked_with_seeds_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("alma.engine.open_engine", lambda *_: Engine())
+    write_table(tmp_path / "eval", "eval", ASKED)
+    rows = sample(tmp_path)
+    taken = [row["prompt_id"] for row in checked_prompts(ASKED, None, 9, 0)]
+    assert [(row["prompt_id"], row["sample"]) for row in rows] == [(i, s) for i in taken for s in range(3)]
+    assert len({row["seed"] for row in rows}) == len({row["response_id"] for row in rows}) == len(rows)
+    assert [row["response"] for row in rows] == [str(row["seed"]) for row in rows]
+    assert sample(tmp_path, samples=2) == [row for row in rows if row["sample"] < 2]
+    other = {row["seed"] for row in sample(tmp_path, checkpoint="sft-1")}
+    assert other.isdisjoint(row["seed"] for row in rows)
+
+    rows = sample(tmp_path)
+    monkeypatch.setattr(
+        "alma.judging.score_pairs",
+        lambda engine, pairs, **_: [{"score": len(text) / 2, "mass": 1.0, "p": []} for _, text in pairs],
+    )
+    scored = {row["response_id"]: row["score"] for row in score(tmp_path)}
+    assert scored == {row["response_id"]: len(row["response"]) / 2 for row in rows}
+
+
+def test_without_a_prompt_no_model_is_loaded_and_nothing_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("alma.engine.open_engine", None)
+    write_table(tmp_path / "eval", "eval", [asked("p2", [])])
+    assert sample(tmp_path) == score(tmp_path) == []
+    write_table(tmp_path / "heldout", "judge", [])
+    write_table(tmp_path / "heldout_scores", "judge_score", [])
+    rows = measure(tmp_path)
+    assert {row["truth"] for row in rows} == {"checks", "human"}
+    assert {(row["value"], row["prompts"], row["n"]) for row in rows} == {(None, 0, None)}
+    plot_selection.main(tmp_path / "selection.csv", tmp_path / "a.svg")
+    assert "no prompt has checks or several rated responses" in (tmp_path / "a.svg").read_text()
+
+
+def write_tables(folder, sampled, rated):
+    """The tables that are measured.
+
+    Args:
+        sampled: (prompt_id, response, judge's score, finish_reason). rated: (prompt_id, response, human
+            score, judge's score, its likeliest rating).
+    """
+    responses, scores, texts, judged = [], [], [], []
+    prompts = {row["prompt_id"]: row["prompt"] for row in ASKED}
+    for i, (name, text, value, finish) in enumerate(sampled):
+        ids = {"prompt_id": name, "response_id": f"r{i}"}
+        row = {"checkpoint": "sft-0", "sample": i, "seed": i, "response": text, "finish_reason": finish}
+        row |= {"tokens": 9, "prompt": prompts[name], "benchmark": "b" if name == "p3" else "a"}
+        responses.append(ids | row)
+        scores.append(ids | {"score": value, "mass": 1.0, "p": []})
+    for i, (name, text, label, value, rating) in enumerate(rated):
+        ids = {"prompt_id": name, "response_id": f"h{i}"}
+        texts.append(ids | {"annotator": 0, "prompt": "Say it.", "response": text, "score": label})
+        p = [float(k == rating) for k in range(11)]
+        judged.append(ids | {"label": label, "score": value, "mass": 1.0, "p": p})
+    pair = {"prompt_id": "pair:x:0", "score": 5.0, "mass": 1.0, "p": []}
+    judged += [pair | {"response_id": f"pair{label}", "label": label} for label in (0.0, 10.0)]
+    for name, kind, rows in (
+        *(
+            ("eval", "eval", ASKED),
+            ("responses", "selection_response", responses),
+            ("scores", "score", scores),
+        ),
+        *(("heldout", "judge", texts), ("heldout_scores", "judge_score", judged)),
+    ):
+        write_table(folder / name, kind, rows)
+
+
+def test_the_table_by_hand(tmp_path):
+    sampled = [
+        ("p0", "one two three four", 9.0, "stop"),  # fails: four words
+        ("p0", "one", 5.0, "stop"),  # passes
+        ("p0", "two", 10.0, "length"),  # passes, but is cut off: selection would not take it
+        ("p0", "", 10.0, "stop"),
+        ("p1", "a river", 8.0, "stop"),  # both checks
+        ("p1", "a river runs through it", 3.0, "stop"),  # one of two
+        ("p1", "three", None, "stop"),  # no score
+        ("p1", "Say the words of p1.", 10.0, "stop"),  # an echo
+        ("p3", "a road", 5.0, "stop"),  # fails, as all that was sampled
+    ]
+    rated = [
+        *(("h0", "good", 8.0, 6.0, 7), ("h0", "bad", 2.0, 5.8, 7), ("h0", "fair", 5.0, 5.9, 7)),
+        ("h1", "only one", 9.0, 1.0, 1),
+    ]
+    write_tables(tmp_path, sampled, rated)
+    rows = measure(tmp_path)
+    assert {row["judge"] for row in rows} == {"judge"}
+    checks = [row for row in rows if row["truth"] == "checks"]
+    pairs = found(checks, "pair_accuracy", kind="all")
+    assert (pairs["value"], pairs["prompts"], pairs["pairs"]) == (0.5, 2, 2)
+    assert found(checks, "pair_accuracy", kind="words")["value"] == 0.0
+    assert found(checks, "pair_accuracy", kind="contains+words")["value"] == 1.0
+    assert found(checks, "pair_accuracy", kind="contains")["value"] is None
+    quality = {c: found(checks, "quality", kind="all", choice=c, n=4)["value"] for c in CHOICES}
+    means = {"random": 0.5 + 0.75, "judge": 0.0 + 1.0, "shortest": 1.0 + 1.0, "longest": 0.0 + 0.5}
+    expected = {choice: value / 3 for choice, value in (means | {"best": 2.0}).items()}
+    assert quality == pytest.approx(expected, rel=1e-5)
+
+    human = [row for row in rows if row["truth"] == "human"]
+    assert {row["kind"] for row in human} == {"all"} and max(row["n"] or 0 for row in human) == 3
+    pairs = found(human, "pair_accuracy")
+    assert (pairs["value"], pairs["prompts"], pairs["pairs"]) == (1.0, 1, 3)
+    assert found(human, "quality", choice="judge", n=3)["value"] == 8.0
+    assert found(human, "quality", choice="best", n=2)["value"] == pytest.approx(7.0)
+    integer = [row for row in measure(tmp_path, score="integer") if row["truth"] == "human"]
+    assert found(integer, "pair_accuracy")["value"] == 0.5, "the likeliest ratings tie"

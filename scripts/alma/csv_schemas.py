@@ -146,6 +146,37 @@ CSV_TABLES: dict[str, CsvTable] = {
             "mean_label": (float, "their mean human score, 0-10"),
         },
     ),
+    "selection": CsvTable(
+        ("evaluation/selection.csv",),
+        "truth, kind of prompts and measure, for some measures also number of responses and choice",
+        {
+            "truth": (
+                str,
+                "checks: share of checks passed by sampled responses, 0-1; human: held-out scores of several "
+                "responses to one prompt, 0-10",
+            ),
+            "judge": (str, "checkpoint of the judge that selects"),
+            "measure": (
+                str,
+                "pair_accuracy: share of pairs of one prompt's responses in the order of the truth; "
+                "quality: truth of the choice of n; judge_minus_random: the same, paired by prompt; "
+                "headroom_taken: (judge - random) / (best - random); correlation_within: rank correlation of "
+                "score and truth within a prompt; correlation_between: of their means over prompts; "
+                "score_spread: standard deviation of the scores within a prompt",
+            ),
+            "kind": (str, "all, or the kind of the prompt's checks (several: joined with +)"),
+            "n": (int | None, "responses to choose from, drawn from those that were sampled"),
+            "choice": (
+                str,
+                "random, judge, shortest, longest or best; empty for other measures than quality",
+            ),
+            "value": (float | None, "the measure, mean over prompts; empty where nothing was measured"),
+            "low": (float | None, "lower end of its 95% interval, bootstrap over prompts"),
+            "high": (float | None, "upper end of its 95% interval"),
+            "prompts": (int, "prompts that it is measured on"),
+            "pairs": (int | None, "pairs that differ in truth, for pair_accuracy"),
+        },
+    ),
     "checks": CsvTable(
         ("tables/checks.csv",),
         "benchmark, category of prompts or kind of check, and checkpoint",

@@ -84,8 +84,8 @@ def choice_values(pool: Pool, n: int, tolerance: float = 0.0) -> dict[str, float
         tolerance: judge scores this close tie.
     """
     truth = pool.truth
-    if max(truth) == min(truth):
-        return dict.fromkeys(CHOICES, truth[0])  # exactly, so that nothing is divided by a rounding error
+    if n == 1 or max(truth) == min(truth):  # exactly equal: a difference of 1e-18 would have a sign
+        return dict.fromkeys(CHOICES, sum(truth) / len(truth))
     weights = _weights(pool.sampled)[min(n, pool.sampled) - 1][pool.sampled - len(truth) :]
     weights = weights / weights.sum()
     ranked = {

@@ -140,6 +140,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             *_SCORE,
         ]
     ),
+    "selection_response": pa.schema([*_RESPONSE, ("prompt", pa.string()), ("benchmark", pa.string())]),
     "evaluation_response": pa.schema(
         [
             *_RESPONSE,

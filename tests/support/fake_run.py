@@ -13,7 +13,14 @@ from alma.tables import read_table, write_table
 from alma.trace.provenance import check_inputs, write_records
 
 TEXT = "the river runs slowly past a small blue boat while two birds watch from an old tree"
-KINDS = ("contains", "words", "json", "bullets", "case", "number")
+CHECKS = {
+    "contains": {"words": ["river"]},
+    "words": {"max": 20},
+    "json": {"keys": ["a"]},
+    "bullets": {"count": 3},
+    "case": {"case": "lower"},
+    "number": {"value": 3},
+}
 CATEGORIES = ("explain", "rewrite", "plan", "code")
 CHECKPOINTS = ("base", "sft-0", "sft-1", "round-2", "round-3")
 TRAINED = ("sft-0", "sft-1", "round-2", "round-3", "judge-seed", "judge")
@@ -58,7 +65,7 @@ def write_evaluation(root: Path, dice: random.Random, prompts: int, benchmark: s
     """seeds/eval.parquet and evaluation/{checkpoint}/{benchmark}.parquet."""
     asked = []
     for i in range(prompts):
-        kinds = dice.sample(KINDS, k=i % 4)  # every fourth prompt has no checks
+        kinds = dice.sample(sorted(CHECKS), k=i % 4)  # every fourth prompt has no checks
         asked.append(
             {
                 "benchmark": benchmark,
@@ -66,7 +73,7 @@ def write_evaluation(root: Path, dice: random.Random, prompts: int, benchmark: s
                 "prompt": f"Task {i}: {text(dice, 5, 12)}",
                 "category": CATEGORIES[i % len(CATEGORIES)],
                 "reference": None,
-                "checks": json.dumps([{"kind": kind} for kind in kinds]),
+                "checks": json.dumps([{"kind": kind} | CHECKS[kind] for kind in kinds]),
             }
         )
     write_table(root / "seeds/eval.parquet", "eval", asked)
@@ -82,9 +89,31 @@ def write_evaluation(root: Path, dice: random.Random, prompts: int, benchmark: s
         write_table(root / f"evaluation/{checkpoint}/{benchmark}.parquet", "evaluation", rows)
 
 
+def write_selection(root: Path, dice: random.Random, samples: int) -> None:
+    """evaluation/selection/{responses,scores}.parquet, of the prompts of seeds/eval.parquet with checks."""
+    rows, scores = [], []
+    for asked in read_table(root / "seeds/eval.parquet", "eval"):
+        for sample in range(samples if json.loads(asked["checks"]) else 0):
+            row = response_row(dice, asked["prompt_id"], "selection", sample) | {"checkpoint": "sft-0"}
+            rows.append(row | {key: asked[key] for key in ("prompt", "benchmark")})
+            ids = {key: row[key] for key in ("response_id", "prompt_id")}
+            scores.append(ids | judged(dice, 5 + dice.gauss(0, 1), 0.02))
+    write_table(root / "evaluation/selection/responses.parquet", "selection_response", rows)
+    write_table(root / "evaluation/selection/scores.parquet", "score", scores)
+
+
 def write_judges(root: Path, dice: random.Random, prompts: int, pairs: int) -> None:
-    """judge/heldout/{base,judge-seed,judge}.parquet."""
+    """seeds/judge_heldout.parquet and judge/heldout/{base,judge-seed,judge}.parquet."""
     labels = {f"p{i:03}": [dice.uniform(0, 10) for _ in range(3)] for i in range(prompts)}
+    texts = [
+        {
+            **{"prompt_id": prompt, "response_id": content_id(prompt, i), "annotator": 0, "score": label},
+            **{"prompt": f"Held out: {prompt}?", "response": text(dice, 2, 30)},
+        }
+        for prompt, values in labels.items()
+        for i, label in enumerate(values)
+    ]
+    write_table(root / "seeds/judge_heldout.parquet", "judge", texts)
     labels |= {f"pair:{i:03}:{i}": [10.0, 0.0] for i in range(pairs)}
     for checkpoint, noise in (("base", 8.0), ("judge-seed", 2.5), ("judge", 1.8)):
         rows = [
@@ -190,6 +219,7 @@ def write_run(root: Path, seed: int = 0, prompts: int = 24, samples: int = 8) ->
     dice = random.Random(seed)
     write_evaluation(root, dice, 2 * prompts, "everyday")
     write_judges(root, dice, prompts, prompts)
+    write_selection(root, random.Random(seed + 1), samples)
     for round_ in SAMPLED:
         write_round(root, dice, round_, prompts, samples)
     write_prompts(root, dice, clusters=12, each=9)

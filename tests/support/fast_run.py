@@ -52,7 +52,11 @@ SMALL = {
     "checkpoints": {"sft": 1, "sample": ["sft-0", "latest"]},
     "judge": {"heldout_fraction": 0.2, "distillation": {"pairs": 4, "replay": 6}},
     "training": {"threads": {"sft": 1, "judge": 1, "rounds": 1}},
-    "evaluation": {"benchmarks": {"everyday": "data/eval.jsonl"}, "resamples": 100},
+    "evaluation": {
+        "benchmarks": {"everyday": "data/eval.jsonl"},
+        "resamples": 100,
+        "selection": {"prompts": 3, "samples": 4},
+    },
 }
 
 

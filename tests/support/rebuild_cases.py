@@ -14,6 +14,8 @@ from typing import Any
 SUMMARY = {"summarize_evaluation", "plot_progress", "plot_checks"}
 ROUND_FIGURES = {"plot_scores", "plot_best_of_n", "plot_length", "list_candidates"}
 JUDGE_TABLES = {"evaluate_judge", "plot_judge"}
+# What the judge's choice is worth: from the judge's scores on.
+CHOICE = {"score_selection", "measure_selection", "plot_selection"}
 REPORT = {"render_report"}
 MODELS = ("base", "sft-0", "round-2", "round-3")
 
@@ -54,6 +56,7 @@ FROM_TRAINING_2 = (
 FROM_JUDGE = (
     {"score_heldout/judge"}
     | JUDGE_TABLES
+    | CHOICE
     | scored(2, ("sft-0",))
     | scored(3, ("sft-0",))
     | chosen(2)
@@ -73,6 +76,7 @@ FROM_SFT_SEEDS = (
     | OWN_SCORES
     | sampled(2, ("sft-0",))
     | sampled(3, ("sft-0",))
+    | {"sample_selection"}
     | answered("base", "sft-0")
     | FROM_JUDGE
 )
@@ -228,13 +232,13 @@ CASES = [
     Case(
         "temperature",
         "change `sampling.temperature`",
-        OWN_SCORES | sampled(2, ("sft-0",)) | sampled(3, ("sft-0",)) | FROM_JUDGE,
+        {"sample_selection"} | OWN_SCORES | sampled(2, ("sft-0",)) | sampled(3, ("sft-0",)) | FROM_JUDGE,
         override={"sampling": {"temperature": 0.9}},
     ),
     Case(
         "evaluation-set",
         "add a prompt to the evaluation set",
-        {"read_seeds", "check_lengths", "unique_prompts"}
+        {"read_seeds", "check_lengths", "unique_prompts", "sample_selection", "measure_selection"}
         | answered(*MODELS)
         | judged(*MODELS)
         | SUMMARY
@@ -263,6 +267,7 @@ CASES = [
         | OWN_SCORES
         | sampled(2, ("sft-0",))
         | sampled(3, ("sft-0",))
+        | {"sample_selection"}
         | answered("base", "sft-0")
         | FROM_JUDGE,
         act=lambda run: edit_line(run, "sft", -1, "response"),

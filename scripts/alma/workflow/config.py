@@ -202,6 +202,19 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
                 f"checkpoints.sample: found {name}, expected sft-0 .. sft-{trained - 1} or latest "
                 f"(checkpoints.sft is {trained})"
             )
+    own = config["evaluation"]["selection"]
+    if int(own["checkpoint"].split("-")[1]) >= config["checkpoints"]["sft"]:
+        trained = config["checkpoints"]["sft"]
+        found.append(
+            f"evaluation.selection.checkpoint: found {own['checkpoint']}, expected sft-0 .. "
+            f"sft-{trained - 1} (checkpoints.sft is {trained})"
+        )
+    if own["benchmark"] not in (None, *config["evaluation"]["benchmarks"]):
+        known = ", ".join(sorted(config["evaluation"]["benchmarks"]))
+        found.append(
+            f"evaluation.selection.benchmark: found {shorten(own['benchmark'])}, expected one of "
+            f"evaluation.benchmarks ({known}) or null"
+        )
     if config["prompts"]["clusters"] < config["prompts_per_round"]:
         found.append(
             f"prompts.clusters: found {config['prompts']['clusters']}, expected at least "

@@ -1,0 +1,66 @@
+"""Score the model's own responses to evaluation prompts with the judge that selects.
+
+Reads:
+    models/{judge.checkpoint}/: the judge.
+    evaluation/selection/responses.parquet: prompt_id, response_id, prompt, response.
+    seeds/judge.parquet: rated rows, for a few-shot judge only.
+Writes:
+    evaluation/selection/scores.parquet: response_id, prompt_id, score (float64 0-10 or null), mass (float64),
+    p (eleven float64), a row per response.
+Params:
+    seed, engine, shots (rated examples in context), score (expected or integer), min_mass: as in the rounds.
+    max_unreadable.
+"""
+
+from pathlib import Path
+from typing import Any
+
+
+def main(
+    model: str | Path,
+    responses: str | Path,
+    seeds: list[str],
+    scores: str | Path,
+    *,
+    seed: int,
+    engine: dict[str, Any],
+    shots: int,
+    score: str,
+    min_mass: float,
+    max_unreadable: float,
+) -> None:
+    """Score every response."""
+    from alma.engine import open_engine
+    from alma.judging import few_shot_examples, score_pairs
+    from alma.tables import read_table, read_tables, write_table
+
+    rows = read_table(responses, "selection_response")
+    results: list[dict[str, Any]] = []
+    if rows:
+        results = score_pairs(
+            open_engine(model, engine),
+            [(row["prompt"], row["response"]) for row in rows],
+            min_mass=min_mass,
+            max_unreadable=max_unreadable,
+            examples=few_shot_examples(read_tables(seeds, "judge"), shots, seed),
+            score=score,
+        )
+    ids = ("response_id", "prompt_id")
+    write_table(
+        scores,
+        "score",
+        [{key: row[key] for key in ids} | result for row, result in zip(rows, results, strict=True)],
+    )
+
+
+if "snakemake" in globals():
+    from alma.workflow.job import job
+
+    with job(snakemake) as config:
+        main(
+            Path(snakemake.input.model[0]).parent,
+            snakemake.input.responses,
+            snakemake.input.seeds,
+            snakemake.output.scores,
+            **config,
+        )
