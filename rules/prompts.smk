@@ -62,6 +62,12 @@ rule unique_prompts:
     output:
         prompts="results/{run}/prompts/unique.parquet",
         filters="results/{run}/tables/prompt_filters.csv",
+        quality=report(
+            "results/{run}/tables/prompt_quality.csv",
+            caption="../report/prompt_quality.rst",
+            category="Prompts",
+            labels={"what": "Prompts that state a constraint", "form": "table"},
+        ),
     log:
         "results/{run}/logs/unique_prompts.log",
     benchmark:

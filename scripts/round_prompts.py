@@ -4,7 +4,8 @@ Reads:
     prompts: `prompt` table. deal: `deal` table.
 
 Writes:
-    output: `round_prompt` table in the order of the places: prompt_id, prompt, source, examples, cluster.
+    output: `round_prompt` table in the order of the places: prompt_id, prompt, source, examples,
+        checks (JSON), cluster.
 
 Params:
     round_: 2 .. R. shard: index. prompts_per_shard: places of a full shard.

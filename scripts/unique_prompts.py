@@ -10,8 +10,9 @@ Reads:
     tokenizer: a file of models/base/; the folder's tokenizer and chat template are read, no weights.
 
 Writes:
-    prompts: `prompt` table, sorted by prompt_id.
+    prompts: `prompt` table, sorted by prompt_id, with the checks that each prompt states.
     filters: CSV, one row per filter in order (`prompt_filters` of `alma.csv_schemas`).
+    quality: CSV, share of prompts that state a constraint, by kind (`prompt_quality`).
 
 Params:
     seed: seed of the run. min_words: a prompt of fewer words is dropped.
@@ -21,6 +22,7 @@ Params:
         or the judge's question about that response, would not fit the engine.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from alma.errors import InputError
 from alma.fewshot import has_marker
 from alma.ids import hashed_int
 from alma.lengths import prompt_lengths
+from alma.stated import STATED_KINDS, stated_checks
 from alma.tables import read_table, read_tables, write_table
 from alma.tokenizer import load_tokenizer
 
@@ -74,6 +77,22 @@ def user_texts(row: Row) -> list[str]:
     return [message["content"] for message in row["prompt"] if message["role"] == "user"]
 
 
+def quality_rows(raw: list[set[str]], kept: list[set[str]]) -> list[Row]:
+    """Rows of the `prompt_quality` table from the kinds of checks that each prompt states."""
+
+    def share(found: list[set[str]], kind: str) -> tuple[int, float | None]:
+        count = sum(bool(kinds) if kind == "any" else kind in kinds for kinds in found)
+        return count, count / len(found) if found else None
+
+    rows = []
+    for kind in ("any", *STATED_KINDS):
+        row: Row = {"kind": kind}
+        for name, found in (("raw", raw), ("kept", kept)):
+            row[name], row[f"{name}_share"] = share(found, kind)
+        rows.append(row)
+    return rows
+
+
 def main(
     raw: list[str],
     sft: str | Path,
@@ -83,6 +102,7 @@ def main(
     tokenizer: str | Path,
     prompts: str | Path,
     filters: str | Path,
+    quality: str | Path,
     *,
     seed: int,
     min_words: int,
@@ -101,6 +121,8 @@ def main(
     seeds = [text for row in sft_rows for text in user_texts(row)]
     seeds += [row["prompt"] for row in read_tables(judge, "judge")]
     seeds += [row["prompt"] for row in read_table(judge_benchmark, "judge_pair")]
+    stated = {row["prompt"]: stated_checks(row["prompt"]) for row in rows}
+    written = [{check["kind"] for check in stated[row["prompt"]]} for row in rows]
     benchmark_prompts = [row["prompt"] for row in read_table(evaluation, "eval")]
 
     loaded = load_tokenizer(Path(tokenizer).parent)
@@ -135,8 +157,14 @@ def main(
             "engine.max_model_len where they are too long."
         )
     rows.sort(key=lambda row: row["prompt_id"])
-    kept = [{name: row[name] for name in ("prompt_id", "prompt", "source", "examples")} for row in rows]
+    kept = [
+        {name: row[name] for name in ("prompt_id", "prompt", "source", "examples")}
+        | {"checks": json.dumps(stated[row["prompt"]], sort_keys=True, ensure_ascii=False)}
+        for row in rows
+    ]
     write_table(prompts, "prompt", kept)
+    left = [{check["kind"] for check in stated[row["prompt"]]} for row in rows]
+    write_csv_table(quality, "prompt_quality", quality_rows(written, left))
     write_csv_table(filters, "prompt_filters", counts)
 
 
@@ -153,5 +181,6 @@ if "snakemake" in globals():
             snakemake.input.tokenizer[0],
             snakemake.output.prompts,
             snakemake.output.filters,
+            snakemake.output.quality,
             **config,
         )

@@ -16,7 +16,7 @@ from alma.workflow.codehash import code_hash
 from alma.workflow.config import ROOT
 from alma.workflow.job import whole_config
 
-ROW = {"prompt_id": "p", "prompt": "Hello?", "source": "seed", "examples": ["a"]}
+ROW = {"prompt_id": "p", "prompt": "Hello?", "source": "seed", "examples": ["a"], "checks": "[]"}
 PROGRAM = """
 import json, sys
 sys.path.insert(0, "{scripts}")

@@ -253,7 +253,10 @@ class Sampler(FakeEngine):
 def test_no_round_selects_from_the_responses_of_distillation(chat_tokenizer, tmp_path, monkeypatch):
     """The same prompts, checkpoint and seed, and yet other ids, seeds and texts than round 2's."""
     monkeypatch.setattr("alma.engine.open_engine", lambda *_: Sampler(chat_tokenizer))
-    prompts = [{"prompt_id": f"p{i}", "prompt": f"q{i}", "source": "seed", "examples": []} for i in range(6)]
+    prompts = [
+        {"prompt_id": f"p{i}", "prompt": f"q{i}", "source": "seed", "examples": [], "checks": "[]"}
+        for i in range(6)
+    ]
     write_table(tmp_path / "unique", "prompt", prompts)
     write_table(tmp_path / "deal", "deal", dealt(6))
     write_table(tmp_path / "round", "round_prompt", [row | {"cluster": 0} for row in prompts])

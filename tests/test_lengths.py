@@ -198,6 +198,7 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
             tables / "tokenizer.json",
             tables / "unique.parquet",
             tables / "filters.csv",
+            tables / "quality.csv",
             **{"seed": 0, "min_words": 3, "near_duplicate": 0.9, "overlap": 0.9},
             **{"max_model_len": limit, "max_tokens": 30},
         )

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from stand_ins.tokenizer import Characters
 
 from alma.clustering import k_means, read_embeddings, write_embeddings
+from alma.csv_tables import read_csv_table
 from alma.duplicates import PERMUTATIONS, OverlapIndex, _bands, bare_words, first_of_near_duplicates, grams_of
 from alma.engine import Completion
 from alma.errors import InputError
@@ -202,6 +203,11 @@ def raw(text: str, examples: tuple[str, ...] = (), finish_reason: str = "stop") 
     }
 
 
+def kept(text: str) -> dict:
+    """A row of the prompt table."""
+    return {k: v for k, v in raw(text).items() if k != "finish_reason"} | {"checks": "[]"}
+
+
 def judge_row(text: str) -> dict:
     key = content_id("prompt", text)
     return {
@@ -249,6 +255,7 @@ def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), 
         tmp_path / "tokenizer.json",
         tmp_path / "unique.parquet",
         tmp_path / "filters.csv",
+        tmp_path / "quality.csv",
         **(values | changes),
     )
     lines = [line.split(",") for line in (tmp_path / "filters.csv").read_text().splitlines()]
@@ -488,7 +495,7 @@ def test_pooling_leaves_padding_out() -> None:
 
 
 def test_shards_of_embeddings_make_up_the_whole(tiny_model, tmp_path) -> None:
-    rows = [{k: v for k, v in raw(text).items() if k != "finish_reason"} for text in set(letters(23))]
+    rows = [kept(text) for text in set(letters(23))]
     rows.sort(key=lambda row: row["prompt_id"])
     write_table(tmp_path / "unique.parquet", "prompt", rows)
     paths = [str(tmp_path / f"{shard}.parquet") for shard in range(3)]
@@ -527,7 +534,7 @@ def test_embeddings_of_two_widths_or_of_another_schema_are_refused(tmp_path) -> 
 
 def test_matching_rows_are_read_in_their_order(tmp_path) -> None:
     path = tmp_path / "prompts.parquet"
-    rows = [{k: v for k, v in raw(f"text {i}").items() if k != "finish_reason"} for i in range(9)]
+    rows = [kept(f"text {i}") for i in range(9)]
     write_table(path, "prompt", rows)
     wanted = [rows[7]["prompt_id"], rows[2]["prompt_id"], "absent"]
     assert read_matching(path, "prompt", [("prompt_id", "in", wanted)]) == [rows[2], rows[7]]
@@ -660,7 +667,7 @@ def deal(
 @pytest.fixture
 def clustered(tmp_path) -> Path:
     """unique.parquet, clusters.parquet and deal.parquet of 60 prompts in 12 groups of five."""
-    rows = [{k: v for k, v in raw(f"prompt {i}").items() if k != "finish_reason"} for i in range(60)]
+    rows = [kept(f"prompt {i}") for i in range(60)]
     rows.sort(key=lambda row: row["prompt_id"])
     write_table(tmp_path / "unique.parquet", "prompt", rows)
     path = str(tmp_path / "embeddings.parquet")
@@ -713,3 +720,20 @@ def test_a_damaged_deal_is_named(clustered) -> None:
     (clustered / "deal.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"deal\.parquet: not a readable"):
         deal(clustered, 2, 4, 4)
+
+
+def test_prompts_carry_the_checks_that_they_state_and_the_table_counts_them(tmp_path) -> None:
+    stated, plain = "Describe a quiet morning at the harbor in under ten words.", OTHER
+    run_filters(tmp_path, [[raw(stated), raw(plain)], [raw("Give two bullets on", finish_reason="length")]])
+    checks = {row["prompt"]: row["checks"] for row in read_table(tmp_path / "unique.parquet", "prompt")}
+    assert checks == {stated: '[{"kind": "words", "max": 9}]', plain: "[]"}
+    rows = {row.pop("kind"): row for row in read_csv_table(tmp_path / "quality.csv", "prompt_quality")}
+    third = pytest.approx(1 / 3, rel=1e-3)
+    assert rows["any"] == {
+        "raw": 2,
+        "raw_share": pytest.approx(2 / 3, rel=1e-3),
+        "kept": 1,
+        "kept_share": 0.5,
+    }
+    assert rows["words"] == {"raw": 1, "raw_share": third, "kept": 1, "kept_share": 0.5}
+    assert rows["bullets"] == {"raw": 1, "raw_share": third, "kept": 0, "kept_share": 0.0}

@@ -218,6 +218,7 @@ def small_round(root, texts):
     """A round of one prompt, whose responses have these words and scores; the longest wins."""
     folder = root / "rounds/2"
     keys = {"prompt_id": "p", "prompt": "Say something.", "source": "synthetic", "examples": [], "cluster": 0}
+    keys["checks"] = "[]"
     write_table(folder / "prompts/0.parquet", "round_prompt", [keys])
     responses, scores = [], []
     for sample, (words, score, finish) in enumerate(texts):

@@ -11,14 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alma.checks import validate_checks
-from alma.stated import number_of, stated_checks
+from alma.stated import STATED_KINDS, number_of, stated_checks
 
 DATA = Path(__file__).parent.parent / "data"
-# The kinds that the reader knows; the others are checks of content.
-READ = {
-    *("bullets", "numbered", "lines", "sentences", "words", "json", "starts_with", "ends_with"),
-    *("case", "contains", "excludes", "language"),
-}
 
 
 @pytest.mark.parametrize(
@@ -126,9 +121,9 @@ def figures(files: list[Path]) -> dict[str, Counter]:
         return json.dumps(sets, sort_keys=True).casefold()
 
     rows = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
-    found: dict[str, Counter] = {kind: Counter() for kind in READ}
+    found: dict[str, Counter] = {kind: Counter() for kind in STATED_KINDS}
     for prompt, checks in {row["prompt"]: row.get("checks") or [] for row in rows}.items():
-        truth = {key(check): check["kind"] for check in checks if check["kind"] in READ}
+        truth = {key(check): check["kind"] for check in checks if check["kind"] in STATED_KINDS}
         read = {key(check): check["kind"] for check in stated_checks(prompt)}
         for check in truth.keys() | read.keys():
             outcome = "missed" if check not in read else "right" if check in truth else "other"

@@ -70,6 +70,17 @@ CSV_TABLES: dict[str, CsvTable] = {
             "kept": (int, "prompts that it left"),
         },
     ),
+    "prompt_quality": CsvTable(
+        ("tables/prompt_quality.csv",),
+        "kind of constraint that a prompt can state and a program can read; the first is `any` of them",
+        {
+            "kind": (str, "any, or a kind of check"),
+            "raw": (int, "prompts that the base model wrote and that state one"),
+            "raw_share": (float | None, "their share of all that it wrote, 0-1"),
+            "kept": (int, "prompts that passed the filters and state one"),
+            "kept_share": (float | None, "their share of all that passed, 0-1"),
+        },
+    ),
     "lengths": CsvTable(
         ("tables/lengths.csv",),
         "set of requests or training examples that is made of what people wrote",

@@ -81,6 +81,12 @@ _DESCRIBING = rf"(?:,? ?(?!(?:{'|'.join(_STOPS.split())})\b)[a-z][a-z'-]*,? ){{0
 _EACH = re.compile(r"\b(?:each|every|per|apiece|for each)\b")
 
 
+STATED_KINDS: tuple[str, ...] = (
+    *("bullets", "numbered", "lines", "sentences", "words", "json", "starts_with", "ends_with", "case"),
+    *("language", "contains", "excludes"),
+)
+
+
 class _Half(Exception):
     """The prompt holds a constraint that is only half understood."""
 
@@ -659,8 +665,8 @@ def stated_checks(prompt: str) -> list[Check]:
     """The checks of the constraints of form that a prompt states; empty where there is none.
 
     Empty too where a constraint is only half understood; see the module's docstring. Read are the kinds
-    bullets, numbered, sentences, words, json, starts_with, ends_with, lines, case, contains, excludes and
-    language. Every check is one that `alma.checks.validate_checks` finds no fault with. Nothing is raised.
+    of `STATED_KINDS`. Every check is one that `alma.checks.validate_checks` finds no fault with. Nothing is
+    raised.
     """
     try:
         text, quotes = _masked(prompt)

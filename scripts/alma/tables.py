@@ -23,6 +23,8 @@ _PROMPT = [
     ("source", pa.string()),  # seed or synthetic
     ("examples", pa.list_(pa.string())),  # ids of the few-shot examples of a synthetic prompt
 ]
+# JSON list of the checks that the prompt states (`alma.stated`), as the `checks` of an evaluation prompt
+_STATED = ("checks", pa.string())
 _RESPONSE = [
     ("prompt_id", pa.string()),
     ("response_id", pa.string()),
@@ -75,7 +77,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # prompts
     "raw_prompt": pa.schema([*_PROMPT, ("finish_reason", pa.string())]),
-    "prompt": pa.schema(_PROMPT),
+    "prompt": pa.schema([*_PROMPT, _STATED]),
     "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float32()))]),
     "cluster": pa.schema(
         [
@@ -93,7 +95,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt_id", pa.string()),
         ]
     ),
-    "round_prompt": pa.schema([*_PROMPT, ("cluster", pa.int32())]),
+    "round_prompt": pa.schema([*_PROMPT, _STATED, ("cluster", pa.int32())]),
     # rounds
     "response": pa.schema(_RESPONSE),
     "score": pa.schema([("response_id", pa.string()), ("prompt_id", pa.string()), *_SCORE]),

@@ -143,6 +143,7 @@ def write_round(
             "prompt": f"Round {round_}, <b>prompt</b> {i} & {text(dice, 4, 10)}?",
             "source": "synthetic",
             "examples": list(examples),
+            "checks": "[]",
             "cluster": i,
         }
         for i in range(prompts)
@@ -189,7 +190,7 @@ def write_prompts(root: Path, dice: random.Random, clusters: int, each: int) -> 
 
 
 def write_logs(root: Path, dice: random.Random) -> None:
-    """tables/training/{checkpoint}.csv and tables/prompt_filters.csv."""
+    """tables/training/{checkpoint}.csv, tables/prompt_filters.csv and tables/prompt_quality.csv."""
     for checkpoint in TRAINED:
         rows = [
             {
@@ -212,6 +213,8 @@ def write_logs(root: Path, dice: random.Random) -> None:
         kept -= removed
         rows.append({"filter": name, "removed": removed, "kept": kept})
     write_csv_table(root / "tables/prompt_filters.csv", "prompt_filters", rows)
+    shares = {"raw": 90, "raw_share": 0.25, "kept": 57, "kept_share": 0.2}
+    write_csv_table(root / "tables/prompt_quality.csv", "prompt_quality", [{"kind": "any"} | shares])
 
 
 def write_run(root: Path, seed: int = 0, prompts: int = 24, samples: int = 8) -> Path:
@@ -321,10 +324,11 @@ def _write_recorded_run(made: Recorder) -> None:
     spoil(root)
     dealt = [read_table(root / f"rounds/{r}/prompts/0.parquet", "round_prompt") for r in SAMPLED]
     prompts = [{k: v for k, v in row.items() if k != "cluster"} for part in dealt for row in part]
+    written = [{k: v for k, v in row.items() if k != "checks"} for row in prompts]
     raw = [made.at(f"prompts/raw/{shard}.parquet") for shard in (0, 1)]
     for shard, path in enumerate(raw):
-        finished = [row | {"finish_reason": "stop"} for row in prompts[shard::2]]
-        cut_off = [row | {"finish_reason": "length"} for row in prompts[1 - shard :: 2]]
+        finished = [row | {"finish_reason": "stop"} for row in written[shard::2]]
+        cut_off = [row | {"finish_reason": "length"} for row in written[1 - shard :: 2]]
         write_table(path, "raw_prompt", [*cut_off, *finished])
         names = {"shard": str(shard)}
         made.record("synthesize_prompts", [*made.model("base"), seeds], [path], names, seed=0, shard=shard)
