@@ -1,5 +1,9 @@
 """Which runs a table compares: controls beside their run, replicates, and controls that are none."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -7,6 +11,7 @@ from alma.errors import InputError
 from alma.workflow.comparisons import ablation_tables, controls, replicates
 from alma.workflow.config import ROOT, check_config, parents, run_configs
 
+EXPERIMENT = ROOT / "config" / "experiment.yaml"
 CHANCE = {"training": {"selection": "random"}}
 RUNS = {
     "one": {"table": ["b", "a"], "training": {"seed": 1}},
@@ -82,3 +87,68 @@ def test_a_control_that_controls_nothing_is_refused(config, control, message):
     config["runs"] = RUNS | {"c": control}
     with pytest.raises(InputError, match=message):
         run_configs(config)
+
+
+# the shipped study
+
+
+@pytest.fixture(scope="module")
+def study():
+    config = yaml.safe_load(EXPERIMENT.read_text())
+    check_config(config)
+    return config
+
+
+def test_the_study_has_what_it_is_for(study):
+    assert study["rounds"] >= 5 and study["samples_per_prompt"] >= 16 and study["prompts_per_round"] >= 100
+    runs, tables, of = run_configs(study), ablation_tables(study), controls(study)
+    first = replicates(runs)
+    seeds = [name for name in runs if first[name] == study["run"]]
+    assert len({runs[name]["training"]["seed"] for name in seeds}) == 3
+    chance = {of[name] for name in of if runs[name]["training"]["selection"] == "random"}
+    assert chance == set(seeds), "each seed has its own control"
+    assert next(iter(tables)) == "seeds", "the most valuable comparison comes first"
+    mine = {name for name in of if of[name] == study["run"]}
+    assert mine and not [table for table in tables if not mine <= {*tables[table]}], "controls in every table"
+    paper = yaml.safe_load((ROOT / "config" / "ablations.yaml").read_text())
+    assert set(ablation_tables(paper)) <= set(tables)
+    described = re.findall(r"^#   ([a-z-]+)  .* \d+ +\d+$", EXPERIMENT.read_text(), flags=re.M)
+    assert described == list(tables), "the costs in the file's head"
+
+
+def planned(folder, *targets):
+    """Jobs by rule that the study plans for some targets in an empty folder."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "-d", str(folder), "-s"]
+    command += [str(ROOT / "Snakefile"), "--configfile", str(EXPERIMENT), "--", *targets]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return {
+        rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", done.stdout.split("Job stats")[1], re.M)
+    }
+
+
+def tables_of(*names):
+    return [f"results/experiment/tables/ablations/{name}.csv" for name in names]
+
+
+def test_the_seeds_of_the_study_share_what_no_training_seed_reaches(study, tmp_path):
+    jobs = planned(tmp_path, *tables_of("seeds"))
+    once = ("read_seeds", "base_model", "unique_prompts", "deal_prompts", "train_judge_seed", "compare_runs")
+    assert {rule: jobs[rule] for rule in once} == dict.fromkeys(once, 1)
+    rounds = study["rounds"] - 1
+    assert jobs["train_sft"] == 3 * 2 and jobs["train_judge"] == 3
+    assert jobs["train_round"] == 3 * 2 * rounds
+    # A control takes the responses of the SFT models from its run, and has its own of the latest model only.
+    assert jobs["sample_responses"] == 3 * (2 * rounds + rounds - 1) + 3 * (rounds - 1)
+    assert jobs["score_responses"] == jobs["sample_responses"]
+    assert jobs["sample_evaluation"] == 1 + 3 * (2 + 2 * rounds)
+
+
+def test_each_part_of_the_study_adds_to_those_before_it(study, tmp_path):
+    tables = list(ablation_tables(study))
+    everything = planned(tmp_path, "ablations")
+    assert everything["compare_runs"] == len(tables)
+    assert everything["train_judge_seed"] == 1 and everything["train_sft"] == 3 * 2
+    ends = [planned(tmp_path, *tables_of(*tables[: count + 1])) for count in (0, 1, len(tables) - 1)]
+    trained = [jobs["train_round"] for jobs in ends]
+    assert trained == sorted(trained) and trained[-1] == everything["train_round"] > trained[0]

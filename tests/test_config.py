@@ -292,14 +292,18 @@ def test_a_job_reads_the_config_of_the_run_that_starts_it(copy_of_the_workflow):
         assert (config["seed"], config["heldout_fraction"]) == (seed, fraction), name
 
 
-@pytest.mark.parametrize("name", ["ablations", "gemma3-270m"])
+@pytest.mark.parametrize("name", ["ablations", "experiment", "gemma3-270m"])
 def test_configs_in_the_demonstration_s_size_keep_it(shipped, name):
     """They state its values themselves, so that they stand alone."""
     values = loaded(ROOT / "config" / f"{name}.yaml")
     check_config(values)
     ours, theirs = leaves(shipped), leaves(values)
     differ = {key for key in ours if ours[key] != theirs[key]}
-    expected = {"ablations": {"run", "runs"}, "gemma3-270m": {"run", "engine.max_num_seqs"}}[name]
+    expected = {"ablations": {"run", "runs"}, "gemma3-270m": {"run", "engine.max_num_seqs"}}.get(name)
+    if name == "experiment":
+        expected = {"run", "runs", "engine.kv_cache_gib", "rounds", "prompts_per_round", "prompts_per_shard"}
+        expected |= {"samples_per_prompt", "samples_per_block"}
+        expected |= {f"prompts.{key}" for key in ("shards", "raw_per_shard", "clusters")}
     if name == "gemma3-270m":
         expected |= {
             key for key in ours if key.startswith("base_model.") and key != "base_model.accept_terms"
