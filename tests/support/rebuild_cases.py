@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SUMMARY = {"summarize_evaluation", "plot_progress", "plot_checks"}
-ROUND_FIGURES = {"plot_scores", "plot_best_of_n", "plot_length", "list_candidates"}
+ROUND_FIGURES = {"plot_scores", "plot_length", "list_candidates"}
 JUDGE_TABLES = {"evaluate_judge", "plot_judge"}
 # What the judge's choice is worth: from the judge's scores on.
 CHOICE = {"score_selection", "measure_selection", "plot_selection"}
