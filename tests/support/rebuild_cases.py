@@ -305,7 +305,8 @@ CASES = [
     Case(
         "shared-module",
         "change code in `alma/selection.py` that changes no result",
-        {"select_responses/2-0", "select_responses/3-0", "measure_round/2", "measure_round/3"},
+        {"select_responses/2-0", "select_responses/3-0", "measure_round/2", "measure_round/3"}
+        | {"measure_selection"},
         edit=("scripts/alma/selection.py", "import ", "UNUSED = 1\nimport "),
         cut=True,
     ),
