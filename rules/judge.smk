@@ -174,7 +174,7 @@ rule score_heldout:
         "results/{run}/logs/score_heldout/{checkpoint}.log",
     benchmark:
         "results/{run}/benchmarks/score_heldout/{checkpoint}.tsv"
-    priority: -1  # nothing waits for it but the evaluation
+    priority: 1  # says whether the judge is fit before the rounds are paid for
     conda:
         CONDA
     threads: as_in_spec
@@ -220,6 +220,7 @@ rule evaluate_judge:
         "results/{run}/logs/evaluate_judge.log",
     benchmark:
         "results/{run}/benchmarks/evaluate_judge.tsv"
+    priority: 1
     conda:
         CONDA
     threads: 1

@@ -38,6 +38,7 @@ rule measure_round:
         selected=from_run(lambda w: selected_files(w.run, w.round)),
     output:
         scores="results/{run}/tables/rounds/{round}/scores.csv",
+        best_of_n="results/{run}/tables/rounds/{round}/best_of_n.csv",
         length="results/{run}/tables/rounds/{round}/length.csv",
         candidates="results/{run}/tables/rounds/{round}/candidates.csv",
     log:
@@ -63,6 +64,43 @@ rule measure_round:
         "Measuring the candidates of round {wildcards.round}"
     script:
         "../scripts/measure_round.py"
+
+
+rule verdict:
+    input:
+        summary=from_run("results/{run}/evaluation/summary.csv"),
+        gate=from_run("results/{run}/evaluation/gate.csv"),
+        lengths=every_round("results/{run}/tables/rounds/{round}/length.csv"),
+        filters=from_run("results/{run}/tables/prompt_filters.csv"),
+    output:
+        table=report(
+            "results/{run}/evaluation/verdict.csv",
+            caption="../report/verdict.rst",
+            category="Verdict",
+            labels={"what": "Link by link", "form": "table"},
+        ),
+        html=report(
+            "results/{run}/evaluation/verdict.html",
+            caption="../report/verdict.rst",
+            category="Verdict",
+            labels={"what": "Link by link", "form": "page"},
+        ),
+    log:
+        "results/{run}/logs/verdict.log",
+    benchmark:
+        "results/{run}/benchmarks/verdict.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=spec("verdict"),
+    message:
+        "Giving the verdict: which links of the recipe hold"
+    script:
+        "../scripts/verdict.py"
 
 
 rule plot_progress:
@@ -220,6 +258,40 @@ rule plot_scores:
         "Plotting the scores by round and checkpoint"
     script:
         "../scripts/plot_scores.py"
+
+
+rule plot_best_of_n:
+    input:
+        per_round=every_round("results/{run}/tables/rounds/{round}/best_of_n.csv"),
+    output:
+        best_of_n=report(
+            "results/{run}/tables/best_of_n.csv",
+            caption="../report/best_of_n.rst",
+            category="Rounds",
+            labels={"what": "Best of n", "form": "table"},
+        ),
+        figure=report(
+            "results/{run}/figures/best_of_n.svg",
+            caption="../report/best_of_n.rst",
+            category="Rounds",
+            labels={"what": "Best of n", "form": "figure"},
+        ),
+    log:
+        "results/{run}/logs/plot_best_of_n.log",
+    benchmark:
+        "results/{run}/benchmarks/plot_best_of_n.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=spec("plot_best_of_n"),
+    message:
+        "Plotting the best-of-n curves"
+    script:
+        "../scripts/plot_best_of_n.py"
 
 
 rule plot_length:

@@ -10,10 +10,23 @@ def sample_indices(w):
     return block_samples(int(w.block), *sizes, names.index(w.checkpoint), len(names))
 
 
+def judge_gate(w):
+    """Input function of what samples for a round: it waits for the gate, which is open under warn.
+
+    It is one file of the run's own under warn and stop, and nothing of it goes into a result: so neither a change
+    of the key nor a variant with another one samples again.
+    """
+    return f"results/{w.run}/judge/gate.txt"
+
+
+judge_gate.own = lambda w: []
+
+
 rule sample_responses:
     input:
         model=model("{checkpoint}"),
         prompts=from_run("results/{run}/rounds/{round}/prompts/{shard}.parquet"),
+        gate=judge_gate,
     output:
         responses="results/{run}/rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet",
     log:

@@ -119,3 +119,61 @@ rule measure_selection:
         "Measuring the judge's choice on the model's own responses"
     script:
         "../scripts/measure_selection.py"
+
+
+# Whether the judge may choose the rounds' data. Under `judge.gate: warn` no round waits for the answer.
+
+
+rule check_judge:
+    input:
+        judge=from_run("results/{run}/evaluation/judge.csv"),
+        selection=from_run("results/{run}/evaluation/selection.csv"),
+    output:
+        gate="results/{run}/evaluation/gate.csv",
+    log:
+        "results/{run}/logs/check_judge.log",
+    benchmark:
+        "results/{run}/benchmarks/check_judge.tsv"
+    priority: 1
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=spec(
+            "check_judge",
+            checkpoint=from_config("judge", "checkpoint"),
+            score=from_config("judge", "score"),
+            samples_per_prompt=from_config("samples_per_prompt"),
+        ),
+    message:
+        "Checking that the judge can tell good responses from bad ones"
+    script:
+        "../scripts/check_judge.py"
+
+
+rule gate_rounds:
+    input:
+        gate=from_run(
+            lambda w: f"results/{w.run}/evaluation/gate.csv" if cfg(w, "judge", "gate") == "stop" else []
+        ),
+    output:
+        passed="results/{run}/judge/gate.txt",
+    log:
+        "results/{run}/logs/gate_rounds.log",
+    benchmark:
+        "results/{run}/benchmarks/gate_rounds.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        spec=spec("gate_rounds"),
+    message:
+        "Opening the gate to the rounds"
+    script:
+        "../scripts/gate_rounds.py"

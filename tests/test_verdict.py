@@ -1,9 +1,21 @@
 """The verdict of a run: every link in every state, from tables made by hand."""
 
+import re
+import xml.etree.ElementTree as ET
+
+import check_judge
+import gate_rounds
 import pytest
+import summary as end_of_run
+import verdict as write_verdict
+import yaml
 
 from alma import verdict
+from alma.csv_tables import CSV_TABLES, read_csv_table, write_csv_table
+from alma.errors import InputError
 from alma.verdict import NO, NOT_MEASURED, UNCLEAR, YES
+from alma.workflow.config import ROOT, merge
+from alma.workflow.plan import plan
 
 GOOD, BAD, SPANS = (0.1, 0.05, 0.2), (-0.1, -0.2, -0.05), (0.01, -0.1, 0.1)  # of a difference
 EMPTY = (None, None, None)
@@ -58,7 +70,6 @@ def filters(*steps):
 
 
 KEPT = filters((5, 95), (5, 90))
-SETTINGS = {"checkpoint": "judge", "score": "expected", "samples_per_prompt": 8}
 
 
 def all_rows(**changes):
@@ -70,7 +81,9 @@ def all_rows(**changes):
         "length": lengths(),
         "filters": KEPT,
     }
-    rows = verdict.verdict(*(tables | changes).values(), **SETTINGS)
+    tables |= changes
+    judge = verdict.judge_links(tables.pop("judge"), tables.pop("selection"), "judge", "expected", 8)
+    rows = verdict.verdict(tables.pop("summary"), judge, **tables)
     found = {row["link"]: row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -97,7 +110,7 @@ def test_a_run_in_which_all_holds():
     assert {row["holds"] for row in rows.values()} == {YES}
     assert {row["advice"] for row in rows.values()} == {""}
     assert rows["rounds_made_the_model_better"]["says"] == (
-        "The rounds made the model better: +0.10 [0.05, 0.20]. Round-3 passes more checks than the mean of "
+        "The rounds made the model better: +0.10 [0.05, 0.20]. round-3 passes more checks than the mean of "
         "sft-0 and sft-1 (checks passed on main, paired over 100 prompts)."
     )
 
@@ -131,7 +144,7 @@ def test_every_state_of_every_link(link):
         assert bool(row["advice"]) == (holds != YES)
         opening = {UNCLEAR: "It is not clear whether ", NOT_MEASURED: "It was not measured whether "}
         if link != "rounds_made_the_model_better":
-            assert row["says"].startswith(opening.get(holds, row["says"][0].upper()))
+            assert row["says"].startswith(opening.get(holds, ("The ", "round-")))
             assert (" not " in row["says"] or " no better " in row["says"]) == (holds != YES)
             others = {r["holds"] for name, r in rows.items() if name not in (link, LINKS[0])}
             assert others <= {YES, NOT_MEASURED}, "one figure decides one link"
@@ -182,7 +195,7 @@ def test_without_checks_the_judge_grades_itself_and_the_verdict_says_so():
         assert (
             "by the judge that chose the training data, which so grades its own choice" in rows[link]["says"]
         )
-    assert "round-3 has a better score than" in rows["round-3_against_SFT"]["says"].replace("R", "r", 1)
+    assert "round-3 has a better score than" in rows["round-3_against_SFT"]["says"]
 
 
 def test_one_sft_checkpoint_and_one_judged_round():
@@ -279,7 +292,9 @@ def test_the_gate_lets_a_judge_pass_that_orders_own_responses_rightly():
 
 def test_the_gate_names_what_is_wrong_and_what_to_do():
     (line,) = problems(table=selection(own=(0.505, 0.47, 0.54)))
-    assert line.startswith("judge on own responses: 0.51 [0.47, 0.54], expected above 0.5 with its interval.")
+    assert line.startswith(
+        "judge on own responses: 0.51 [0.47, 0.54], expected above 0.5 with its whole interval."
+    )
     assert verdict.ADVICE["own"] in line
     (line,) = problems(table=selection(choice=(0.0, -0.1, 0.1)))
     assert line.startswith("choice of judge against random: 0.00 [-0.10, 0.10], expected above 0.")
@@ -291,3 +306,141 @@ def test_the_gate_falls_back_on_held_out_labels_and_asks_for_one_of_the_two():
     assert line.startswith("judge on held-out labels: 0.55")
     (line,) = problems(judge=[judged(pairs=0)], table=[])
     assert line.count("It was not measured whether") == 2
+
+
+# as people read it
+
+
+def rows_of_a_run_in_doubt():
+    return list(all_rows(summary=summary(third=SPANS), selection=selection(own=(0.5, 0.47, 0.5))).values())
+
+
+def test_the_end_of_a_run_tells_the_verdict_first_and_every_link():
+    rows = rows_of_a_run_in_doubt()
+    lines = end_of_run.verdict_lines(rows)
+    assert lines[0].startswith("Verdict: The rounds did not show a gain: +0.01 [-0.10, 0.10].")
+    assert lines[1] == f"What to do: {verdict.ADVICE['own']}"
+    assert lines[2].split() == ["link", "holds", "figure,", "95%", "interval", "expected"]
+    assert [line.split("  ")[1] for line in lines[3:]] == [verdict.title(row) for row in rows[1:]]
+    own = next(line for line in lines if line.startswith("  judge on own"))
+    assert re.split(r" {2,}", own.strip()) == [
+        "judge on own responses",
+        "no",
+        "0.500 [0.470, 0.500]",
+        "above 0.5",
+    ]
+    assert end_of_run.verdict_lines([]) == []
+    assert len(end_of_run.verdict_lines(list(all_rows().values()))) == 1 + len(LINKS), "nothing to do"
+
+
+def test_the_page_reads_without_color_and_escapes_all_text():
+    rows = rows_of_a_run_in_doubt()
+    rows[2] |= {"says": "<script>alert(1)</script>"}
+    page = write_verdict.fragment(rows)
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    for row in rows:
+        assert verdict.figure(row) in page
+        if row is not rows[0]:
+            assert f"{write_verdict.LOOKS[row['holds']][0]} {row['holds']}</b>" in page
+    assert len({sign for sign, _, _ in write_verdict.LOOKS.values()}) == 4
+    assert page.index("The rounds did not show a gain") < page.index("<table>")
+    assert page.count("<tr>") == page.count("</tr>") == len(rows)
+    ET.fromstring(page)
+
+
+def write_tables(folder, **changes):
+    """The tables of a run as they are declared, with only the columns of a link filled in."""
+    tables = {
+        "summary": summary(),
+        "judge": [judged()],
+        "selection": selection(),
+        "length": lengths(),
+        "prompt_filters": KEPT,
+    }
+    for name, rows in (tables | changes).items():
+        blank = {column: blank_cell(kind) for column, (kind, _) in CSV_TABLES[name].columns.items()}
+        write_csv_table(folder / f"{name}.csv", name, [blank | row for row in rows])
+
+
+def check_the_judge(folder):
+    tables = [folder / f"{name}.csv" for name in ("judge", "selection", "gate")]
+    return check_judge.main(*tables, checkpoint="judge", score="expected", samples_per_prompt=8)
+
+
+def test_the_scripts_take_their_figures_from_the_tables(tmp_path):
+    write_tables(tmp_path)
+    assert check_the_judge(tmp_path) == ""
+    made = tmp_path / "verdict.csv", tmp_path / "verdict.html"
+    first, gate, length, filters = [
+        tmp_path / f"{name}.csv" for name in ("summary", "gate", "length", "prompt_filters")
+    ]
+    write_verdict.main(first, gate, [str(length)], filters, *made)
+    rows = read_csv_table(made[0], "verdict")
+    told = ("link", "says", "holds", "advice")
+    expected = [[row[key] for key in told] for row in all_rows().values()]
+    assert [[row[key] for key in told] for row in rows] == expected
+    assert "The rounds made the model better: +0.10" in made[1].read_text()
+
+
+def test_a_judge_at_chance_warns_and_stops_the_rounds_only_under_stop(tmp_path):
+    write_tables(tmp_path, selection=selection(own=(0.505, 0.47, 0.54), choice=BAD))
+    warning = check_the_judge(tmp_path)
+    assert warning.startswith(
+        "WARNING: the judge that chooses the rounds' training data is not fit for it:\n"
+    )
+    assert "judge on own responses: 0.51 [0.47, 0.54], expected above 0.5" in warning
+    passed = tmp_path / "gate.txt"
+    with pytest.raises(InputError) as caught:
+        gate_rounds.main(tmp_path / "gate.csv", passed)
+    message = str(caught.value)
+    assert str(tmp_path / "gate.csv") in message and "judge.gate is stop" in message
+    assert "judge on own responses: 0.51" in message and "choice of judge against random: -0.10" in message
+    assert verdict.ADVICE["own"] in message and not passed.exists()
+    gate_rounds.main(None, passed)
+    warned = passed.read_bytes()
+    write_tables(tmp_path)
+    check_the_judge(tmp_path)
+    gate_rounds.main(tmp_path / "gate.csv", passed)
+    assert passed.read_bytes() == warned, "a change of the key makes no round again"
+
+
+def jobs_planned(tmp_path, monkeypatch, gate):
+    """{rule: its jobs} of the whole run under `judge.gate: gate`."""
+    config = merge(yaml.safe_load((ROOT / "config.yaml").read_text()), {"judge": {"gate": gate}})
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    jobs: dict[str, list] = {}
+    with plan(tmp_path, "results/default/report.html", ["my.yaml"]) as dag:
+        for job in dag.jobs:
+            needed = {other.rule.name for other in dag.bfs(dag.dependencies, job)}
+            inputs = [str(path) for path in job.input]
+            jobs.setdefault(job.rule.name, []).append((inputs, needed, list(job.non_derived_params)))
+    return jobs
+
+
+def test_the_rounds_wait_for_the_judge_under_stop_alone(tmp_path, monkeypatch):
+    warn = jobs_planned(tmp_path, monkeypatch, "warn")
+    stop = jobs_planned(tmp_path, monkeypatch, "stop")
+    assert warn["gate_rounds"] == [([], {"gate_rounds"}, warn["gate_rounds"][0][2])]
+    assert {"check_judge", "measure_selection", "evaluate_judge"} <= stop["gate_rounds"][0][1]
+    first = [needed for inputs, needed, _ in warn["sample_responses"] if "rounds/2" in inputs[-2]]
+    assert first and all("gate_rounds" in needed and "check_judge" not in needed for needed in first)
+    assert all("check_judge" in needed for _, needed, _ in stop["sample_responses"])
+    assert "check_judge" in warn["verdict"][0][1], "the warning is given in any case"
+    for rule, jobs in warn.items():
+        if rule != "gate_rounds":
+            assert sorted(i for i, _, _ in jobs) == sorted(i for i, _, _ in stop[rule]), rule
+            assert sorted(p for _, _, p in jobs) == sorted(p for _, _, p in stop[rule]), rule
+
+
+def blank_cell(kind):
+    return {int: 0, float: 0.0, str: ""}.get(kind)
+
+
+def test_the_document_explains_every_link_and_its_threshold():
+    page = (ROOT / "docs" / "verdict.md").read_text().partition("## The links")[2]
+    named = set(re.findall(r"^\| `([^`]+)` \|", page, flags=re.M))
+    patterns = {link.replace("round-2", "round-N").replace("round-3", "round-N") for link in LINKS}
+    assert named == patterns | {"round-N_against_SFT_on_BENCHMARK"}
+    assert f"{1 / verdict.LENGTH_BAND} and {verdict.LENGTH_BAND}" in page
+    assert f"above {verdict.PROMPTS_KEPT}" in page and f"above {verdict.GUESSING}" in page

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from alma.csv_tables import read_csv_table
 from alma.errors import InputError
+from alma.verdict import expected, figure, title
 
 Row = dict[str, Any]
 
@@ -83,6 +84,21 @@ def judge_lines(rows: list[Row], lengths: list[Row]) -> list[str]:
     return found
 
 
+def verdict_lines(rows: list[Row]) -> list[str]:
+    """The verdict: its sentence, what to do, and a table of the links."""
+    if not rows:
+        return []
+    first, *links = rows
+    cells = [["link", "holds", "figure, 95% interval", "expected"]]
+    for row in links:
+        told = expected(row) if row["value"] is not None else ""
+        cells.append([title(row), row["holds"], figure(row) or "-", told])
+    found = [f"Verdict: {first['says']}"]
+    if first["advice"]:
+        found.append(f"What to do: {first['advice']}")
+    return [*found, *table(cells)]
+
+
 def chat_command(model: Path) -> str:
     """The line that starts a chat with a model, as short as it works from this folder."""
     python = Path(sys.executable)  # not resolved: a link in .venv is what makes it that environment
@@ -108,6 +124,7 @@ def end(run: str, final: str) -> list[str]:
     lengths = rows_of(root / "tables" / "length.csv", "length")
     found += progress_lines(rows_of(root / "evaluation" / "summary.csv", "summary"))
     found += judge_lines(rows_of(root / "evaluation" / "judge.csv", "judge"), lengths)
+    found += verdict_lines(rows_of(root / "evaluation" / "verdict.csv", "verdict"))
     if (root / "report.html").is_file():
         found.append(f"Report: {root / 'report.html'} (open it in a browser; it needs no network)")
     if (root / "tables" / "candidates.html").is_file():

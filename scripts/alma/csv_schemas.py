@@ -126,6 +126,20 @@ CSV_TABLES: dict[str, CsvTable] = {
         "checkpoint and benchmark",
         _SUMMARY,
     ),
+    "verdict": CsvTable(
+        ("evaluation/verdict.csv", "evaluation/gate.csv"),
+        "link of the recipe; of the verdict, the first row is the overall one",
+        {
+            "link": (str, "identifier of the link"),
+            "says": (str, "what was found, in one or two sentences"),
+            "value": (float | None, "the figure; empty where it was not measured"),
+            "low": (float | None, "lower end of its 95% interval"),
+            "high": (float | None, "upper end of its 95% interval"),
+            "threshold": (float, "what the interval is compared with; of a length: the ratio, up or down"),
+            "holds": (str, "yes, no, unclear (the interval holds the threshold) or not measured"),
+            "advice": (str, "what to do; empty where the link holds"),
+        },
+    ),
     "judge": CsvTable(
         ("evaluation/judge.csv",),
         "judge and benchmark",
@@ -215,6 +229,17 @@ CSV_TABLES: dict[str, CsvTable] = {
             "p50": (float | None, "median"),
             "p75": (float | None, "75th percentile"),
             "p95": (float | None, "95th percentile"),
+        },
+    ),
+    "best_of_n": CsvTable(
+        ("tables/rounds/{round}/best_of_n.csv", "tables/best_of_n.csv"),
+        "round and number of candidates",
+        {
+            "round": (int, "round"),
+            "n": (int, "candidates per prompt"),
+            "prompts": (int, "prompts with a candidate"),
+            "expected_best": (float, "expected best score of n candidates, mean over prompts, 0-10"),
+            "standard_error": (float | None, "its standard error over prompts"),
         },
     ),
     "length": CsvTable(

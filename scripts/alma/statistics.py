@@ -197,3 +197,44 @@ def best_of_weights(candidates: int) -> "np.ndarray":
     lower = np.where(inside, i - 1, n - 1)  # any legal value where the weight is 0
     logs = log_choose(lower, n - 1) - log_choose(np.full_like(n, candidates), n)
     return np.where(inside, np.exp(logs), 0.0)
+
+
+def best_of_curve(scores: Sequence[Sequence[float]], most: int) -> list[dict[str, Any]]:
+    """Expected best score of n samples per prompt, n = 1..most, mean over prompts.
+
+    A prompt with fewer than n scores counts with the best of all it has, so every n is an average
+    over the same prompts. Prompts without a score are left out.
+
+    Args:
+        scores: the scores (0-10) of each prompt's candidates.
+        most: largest n.
+
+    Returns:
+        One row per n: n, prompts, expected_best (0-10), standard_error (over prompts; None for one).
+    """
+    import numpy as np
+
+    by_size: dict[int, list[Sequence[float]]] = {}
+    for values in scores:
+        if values:
+            by_size.setdefault(len(values), []).append(values)
+    curves = []
+    for size, group in sorted(by_size.items()):
+        curve = np.sort(np.asarray(group, dtype=np.float64), axis=1) @ best_of_weights(size).T
+        padding = np.repeat(curve[:, -1:], max(0, most - size), axis=1)
+        curves.append(np.hstack([curve[:, :most], padding]))
+    if not curves:
+        return []
+    table = np.vstack(curves)
+    # Summed in sorted order: the result must not depend on the order of the prompts.
+    table = np.sort(table, axis=0)
+    error = table.std(axis=0, ddof=1) / math.sqrt(len(table)) if len(table) > 1 else None
+    return [
+        {
+            "n": n + 1,
+            "prompts": len(table),
+            "expected_best": float(table[:, n].mean()),
+            "standard_error": None if error is None else float(error[n]),
+        }
+        for n in range(most)
+    ]

@@ -100,6 +100,11 @@ def within(low: float | None, high: float | None, band: float) -> str:
     return NO if low > band or high < 1 / band else UNCLEAR
 
 
+def capitalized(text: str) -> str:
+    """A sentence's first letter as a capital, but for the name of a checkpoint (round-3)."""
+    return text if "-" in text.split(" ", 1)[0] else text[0].upper() + text[1:]
+
+
 def link(
     name: str,
     claim: str,
@@ -126,8 +131,8 @@ def link(
     holds = NOT_MEASURED if value is None else test(low, high, threshold)
     told = f" ({detail})" if detail and value is not None else ""
     sentence = {
-        YES: f"{claim[0].upper()}{claim[1:]}{told}.",
-        NO: f"{denial[0].upper()}{denial[1:]}{told}.",
+        YES: f"{capitalized(claim)}{told}.",
+        NO: f"{capitalized(denial)}{told}.",
         UNCLEAR: f"It is not clear whether {claim}{told}.",
         NOT_MEASURED: f"It was not measured whether {claim}: {reason}.",
     }[holds]
@@ -150,7 +155,7 @@ def interval_of(row: Row | None, value: str) -> Measured:
 
 def negated(measured: Measured) -> Measured:
     """A difference the other way around."""
-    value, low, high = (None if x is None else -x for x in measured)
+    value, low, high = (None if x is None else 0.0 - x for x in measured)
     return value, high, low
 
 
@@ -466,22 +471,16 @@ def overall(links: list[Row]) -> Row:
     return gain | {"link": OVERALL, "says": says, "advice": advice}
 
 
-def verdict(
-    summary: list[Row],
-    judge: list[Row],
-    selection: list[Row],
-    length: list[Row],
-    filters: list[Row],
-    *,
-    checkpoint: str,
-    score: str,
-    samples_per_prompt: int,
-) -> list[Row]:
-    """All rows of evaluation/verdict.csv, the overall one first; the arguments are those of the parts."""
+def verdict(summary: list[Row], judge: list[Row], length: list[Row], filters: list[Row]) -> list[Row]:
+    """All rows of evaluation/verdict.csv, the overall one first.
+
+    Args:
+        judge: those of `judge_links`. The others: rows of tables, as in the functions above.
+    """
     first, *rounds = model_links(summary)
     links = [
         first,
-        *judge_links(judge, selection, checkpoint, score, samples_per_prompt),
+        *judge,
         *rounds,
         *length_links(length, summary),
         *prompt_links(filters),
@@ -505,7 +504,7 @@ def gate_problems(links: list[Row]) -> list[str]:
     if decides["holds"] == NOT_MEASURED:
         found.append(f"{own['says']} {heldout['says']}")
     elif decides["holds"] != YES:
-        found.append(f"{told(decides)} with its interval. {decides['advice']}")
+        found.append(f"{told(decides)} with its whole interval. {decides['advice']}")
     if choice["value"] is not None and choice["value"] <= 0:
         found.append(f"{told(choice)}. {choice['advice']}")
     return found

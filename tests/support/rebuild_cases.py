@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-SUMMARY = {"summarize_evaluation", "plot_progress", "plot_checks"}
-ROUND_FIGURES = {"plot_scores", "plot_length", "list_candidates"}
+SUMMARY = {"summarize_evaluation", "plot_progress", "plot_checks", "verdict"}
+ROUND_FIGURES = {"plot_scores", "plot_best_of_n", "plot_length", "list_candidates"}
 JUDGE_TABLES = {"evaluate_judge", "plot_judge"}
 # What the judge's choice is worth: from the judge's scores on.
-CHOICE = {"score_selection", "measure_selection", "plot_selection"}
+CHOICE = {"score_selection", "measure_selection", "plot_selection", "check_judge"}
 REPORT = {"render_report"}
 MODELS = ("base", "sft-0", "round-2", "round-3")
 
@@ -195,6 +195,7 @@ CASES = [
         | sampled(3, ("sft-0", "round-2"), 2)
         | scored(3, ("sft-0", "round-2"), 1)
         | scored(3, ("sft-0", "round-2"), 2)
+        | {"check_judge"}
         | FROM_TRAINING_2,
         override={"samples_per_prompt": 12},
     ),
@@ -305,8 +306,7 @@ CASES = [
     Case(
         "shared-module",
         "change code in `alma/selection.py` that changes no result",
-        {"select_responses/2-0", "select_responses/3-0", "measure_round/2", "measure_round/3"}
-        | {"measure_selection"},
+        {"select_responses/2-0", "select_responses/3-0", "measure_round/2", "measure_round/3"},
         edit=("scripts/alma/selection.py", "import ", "UNUSED = 1\nimport "),
         cut=True,
     ),

@@ -45,6 +45,16 @@ def _log_to(path: str) -> int:
     return before
 
 
+_terminal: int | None = None  # `job` sets it: standard error of the process as it was started
+
+
+def tell(text: str) -> None:
+    """Print to the job's log, and to the run's own output, where it is seen while the run goes on."""
+    print(text, flush=True)
+    if _terminal is not None:
+        os.write(_terminal, f"{text}\n".encode())
+
+
 def limit_threads(threads: int) -> None:
     """Fix the number of compute threads before numpy or torch is imported.
 
@@ -110,7 +120,8 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     The body runs only where every input is as its record says; the records of the outputs are written
     after it has ended well.
     """
-    terminal = _log_to(snakemake.log[0])
+    global _ended_well, _terminal
+    terminal = _terminal = _log_to(snakemake.log[0])
     spec = json.loads(snakemake.params.spec)
     uncompared = getattr(snakemake.params, "uncompared", {})
     limit_threads(spec["threads"])
@@ -135,5 +146,4 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         os._exit(1)
     outputs = [str(path) for path in snakemake.output]
     write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs, uncompared)
-    global _ended_well
     _ended_well = True
