@@ -38,7 +38,6 @@ rule measure_round:
         selected=from_run(lambda w: selected_files(w.run, w.round)),
     output:
         scores="results/{run}/tables/rounds/{round}/scores.csv",
-        best_of_n="results/{run}/tables/rounds/{round}/best_of_n.csv",
         length="results/{run}/tables/rounds/{round}/length.csv",
         candidates="results/{run}/tables/rounds/{round}/candidates.csv",
     log:
@@ -258,40 +257,6 @@ rule plot_scores:
         "Plotting the scores by round and checkpoint"
     script:
         "../scripts/plot_scores.py"
-
-
-rule plot_best_of_n:
-    input:
-        per_round=every_round("results/{run}/tables/rounds/{round}/best_of_n.csv"),
-    output:
-        best_of_n=report(
-            "results/{run}/tables/best_of_n.csv",
-            caption="../report/best_of_n.rst",
-            category="Rounds",
-            labels={"what": "Best of n", "form": "table"},
-        ),
-        figure=report(
-            "results/{run}/figures/best_of_n.svg",
-            caption="../report/best_of_n.rst",
-            category="Rounds",
-            labels={"what": "Best of n", "form": "figure"},
-        ),
-    log:
-        "results/{run}/logs/plot_best_of_n.log",
-    benchmark:
-        "results/{run}/benchmarks/plot_best_of_n.tsv"
-    conda:
-        CONDA
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        spec=spec("plot_best_of_n"),
-    message:
-        "Plotting the best-of-n curves"
-    script:
-        "../scripts/plot_best_of_n.py"
 
 
 rule plot_length:

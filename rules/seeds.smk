@@ -94,6 +94,8 @@ rule check_lengths:
             max_tokens=from_config("evaluation", "max_tokens"),
             judge_shots=from_config("judge", "shots"),
             few_shot_judge=lambda w: few_shot_judge(w),  # of rules/scores.smk
+            own_benchmark=from_config("evaluation", "selection", "benchmark"),
+            own_prompts=from_config("evaluation", "selection", "prompts"),
             new_prompt_tokens=from_config("prompts", "max_tokens"),
             response_tokens=from_config("sampling", "max_tokens"),
             sft_max_length=from_config("training", "sft", "max_length"),

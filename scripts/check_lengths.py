@@ -15,6 +15,7 @@ Params:
     seed: seed of the run, which chooses the few-shot examples. max_model_len: of the engine.
     shots, max_tokens: of the evaluation. judge_shots: rated examples in the base model's context as judge.
     few_shot_judge: rated examples in the context of the judge that scores the rounds, 0 for a trained one.
+    own_benchmark, own_prompts: which evaluation prompts are answered as in the rounds (evaluation.selection).
     new_prompt_tokens, response_tokens: longest new prompt and response of a round.
     sft_max_length, judge_max_length: longest training examples.
 """
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alma.checked_prompts import checked_prompts
 from alma.csv_tables import write_csv_table
 from alma.errors import InputError, fail_with, shorten
 from alma.fewshot import example_turns
@@ -66,24 +68,24 @@ def check_training(name: str, lengths: list[int], limit: int, key: str) -> Row:
 
 
 def check_requests(
-    table: str | Path, rows: list[Row], count: Callable[[Row], int], limit: int, holds: str
+    table: str | Path, rows: list[Row], count: Callable[[Row], int | None], limit: int, holds: str
 ) -> tuple[list[int], list[str]]:
     """Tokens of a request per row, and a line for each row whose request does not fit.
 
     Args:
         table: the file that the rows were read from.
-        count: tokens of a row's request.
+        count: tokens of a row's request, None where it makes none.
         holds: what the request holds, for the message.
     """
-    lengths = [count(row) for row in rows]
+    lengths = {number: length for number, row in enumerate(rows) if (length := count(row)) is not None}
     found = [
-        f"{table}: row {number}, prompt {shorten(row['prompt'])}: found {length} tokens ({holds}), "
+        f"{table}: row {number}, prompt {shorten(rows[number]['prompt'])}: found {length} tokens ({holds}), "
         f"expected at most engine.max_model_len = {limit}"
-        for number, (row, length) in enumerate(zip(rows, lengths, strict=True))
+        for number, length in lengths.items()
         if length > limit
     ]
     more = [f"{table}: and {len(found) - SHOWN} more rows"] * (len(found) > SHOWN)
-    return lengths, found[:SHOWN] + more
+    return list(lengths.values()), found[:SHOWN] + more
 
 
 def main(
@@ -102,6 +104,8 @@ def main(
     max_tokens: int,
     judge_shots: int,
     few_shot_judge: int,
+    own_benchmark: str | None,
+    own_prompts: int,
     new_prompt_tokens: int,
     response_tokens: int,
     sft_max_length: int,
@@ -147,9 +151,10 @@ def main(
 
     turns = example_turns(sft_rows, shots, seed)
     judged = JudgeLengths(loaded)
+    asked = read_table(evaluation, "eval")
     answers, faults = check_requests(
         evaluation,
-        read_table(evaluation, "eval"),
+        asked,
         lambda row: max(
             sampling_length(loaded, [*turns, *user(row["prompt"])], max_tokens),
             judged.of_any_response(row["prompt"], max_tokens),
@@ -162,10 +167,28 @@ def main(
         faults.append(
             "Raise engine.max_model_len, lower evaluation.shots or evaluation.max_tokens, or remove them."
         )
+    selecting = JudgeLengths(loaded, few_shot_examples(judge_rows, few_shot_judge, seed))
+    chosen = checked_prompts(asked, own_benchmark, own_prompts, seed)
+
+    def own_length(row: Row) -> int | None:
+        if row not in chosen:
+            return None
+        sampled = sampling_length(loaded, user(row["prompt"]), response_tokens)
+        return max(sampled, selecting.of_any_response(row["prompt"], response_tokens))
+
+    own, own_faults = check_requests(
+        evaluation,
+        asked,
+        own_length,
+        max_model_len,
+        f"evaluation.selection: the judge's question with {few_shot_judge} rated examples, the prompt, and a "
+        f"response of sampling.max_tokens = {response_tokens}",
+    )
+    if own_faults:
+        faults += [*own_faults, "Raise engine.max_model_len, lower sampling.max_tokens, or remove them."]
     scored: list[int] = []
     if few_shot_judge:
-        examples = few_shot_examples(judge_rows, few_shot_judge, seed)
-        length = JudgeLengths(loaded, examples).of_any_response("", response_tokens) + new_prompt_tokens
+        length = selecting.of_any_response("", response_tokens) + new_prompt_tokens
         scored.append(length)
         if length > max_model_len:
             faults.append(
@@ -181,6 +204,7 @@ def main(
         table_row("judge_heldout", heldout_lengths, max_model_len),
         table_row("judge_benchmark", pair_lengths, max_model_len),
         table_row("eval", answers, max_model_len),
+        table_row("selection", own, max_model_len),
         table_row("few_shot_judge", scored, max_model_len),
     ]
     for row in rows:

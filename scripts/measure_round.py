@@ -1,4 +1,4 @@
-"""Measure one round's candidates: scores, what N buys, length, and the texts for reading.
+"""Measure one round's candidates: scores, length, and the texts for reading.
 
 Reads:
     rounds/{round}/prompts/{shard}.parquet: prompt_id, prompt.
@@ -7,7 +7,6 @@ Reads:
     rounds/{round}/selected/{shard}.parquet: what was chosen and rejected.
 Writes (tables/rounds/{round}/; columns in `alma.csv_schemas`):
     scores.csv: quantiles of the scores, by checkpoint and of the chosen responses.
-    best_of_n.csv: what more candidates buy, of the responses that selection could choose.
     length.csv: length of the chosen responses against those that selection could choose.
     candidates.csv: the texts, of the first prompts of the round.
 Params:
@@ -20,7 +19,7 @@ from typing import Any
 
 from alma.csv_tables import write_csv_table
 from alma.selection import is_eligible
-from alma.statistics import best_of_curve, bootstrap_ratio, mean, spearman
+from alma.statistics import bootstrap_ratio, mean, spearman
 from alma.words import words_of
 from alma.workflow.sharding import even_range
 
@@ -106,7 +105,6 @@ class Measures:
         self.readable_prompts = readable_prompts
         self.prompts = 0
         self.scores: dict[str, list[float | None]] = {name: [] for name in [*checkpoints, "chosen"]}
-        self.eligible: list[list[float]] = []
         self.chosen: dict[str, list[float]] = {"words": [], "tokens": []}
         self.pool: dict[str, list[float]] = {"words": [], "tokens": []}
         self.sampled: list[float] = []
@@ -121,7 +119,6 @@ class Measures:
             self.sampled.append(row["words"])
             self.cut_off.append(float(row["finish_reason"] == "length"))
         could_win = [row for row in responses if is_eligible(prompt["prompt"], row)]
-        self.eligible.append([row["score"] for row in could_win])
         correlation = spearman([r["score"] for r in could_win], [r["words"] for r in could_win])
         if correlation is not None:
             self.correlations.append(correlation)
@@ -163,7 +160,6 @@ def main(
     scores: list[str],
     selected: list[str],
     score_table: str | Path,
-    best_of_n: str | Path,
     length: str | Path,
     candidates: str | Path,
     *,
@@ -173,7 +169,7 @@ def main(
     seed: int,
     resamples: int,
 ) -> None:
-    """Write the four tables of a round."""
+    """Write the three tables of a round."""
     found = Measures(checkpoints, max(1, READABLE_CANDIDATES // samples_per_prompt))
     for prompt, group, choice in prompt_groups(prompts, responses, scores, selected):
         found.add(prompt, group, choice)
@@ -182,7 +178,6 @@ def main(
         write_csv_table(path, name, [{"round": round_} | row for row in rows])
 
     write(score_table, "scores", [score_row(*item) for item in found.scores.items()])
-    write(best_of_n, "best_of_n", best_of_curve(found.eligible, samples_per_prompt))
     row = found.length_row([seed, "length", round_], resamples)
     write(length, "length", [row])
     write(candidates, "candidates", found.candidates)
@@ -200,7 +195,6 @@ if "snakemake" in globals():
             list(snakemake.input.scores),
             list(snakemake.input.selected),
             snakemake.output.scores,
-            snakemake.output.best_of_n,
             snakemake.output.length,
             snakemake.output.candidates,
             **config,

@@ -1,14 +1,14 @@
 """Choose the best response and a preference pair for every prompt of one shard.
 
 Reads:
-    rounds/{round}/prompts/{shard}.parquet: prompt_id, prompt.
+    rounds/{round}/prompts/{shard}.parquet: prompt_id, prompt, checks.
     rounds/{round}/samples/{checkpoint}/{shard}-{block}.parquet: all responses of the shard.
     rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet: their scores.
 Writes:
     rounds/{round}/selected/{shard}.parquet: prompt_id, prompt, chosen, chosen_score, chosen_id,
     rejected, rejected_score, rejected_id (null without a pair), candidates (int).
 Params:
-    seed, selection (best or random), tie_tolerance.
+    seed, selection (best, random or checks), tie_tolerance.
 """
 
 from pathlib import Path
@@ -60,6 +60,11 @@ def main(
     rows = [row for row in chosen if row is not None]
     pairs = sum(row["rejected"] is not None for row in rows)
     print(f"{len(prompt_rows)} prompts: {len(rows)} with a chosen response, {pairs} with a preference pair")
+    if selection == "checks":
+        stated = sum(row["checks"] != "[]" for row in prompt_rows)
+        print(
+            f"{stated} prompts state checks; the choice for the other {len(prompt_rows) - stated} is random"
+        )
     write_table(selected, "selected", rows)
 
 

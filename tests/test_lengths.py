@@ -123,6 +123,7 @@ def check(folder: Path, **changes) -> dict[str, dict]:
     """Run check_lengths; returns the rows of its table by set."""
     names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval")
     values = {"seed": 0, "max_model_len": 2000, "shots": 3, "max_tokens": 30, "judge_shots": 2}
+    values |= {"own_benchmark": None, "own_prompts": 9}
     values |= {"few_shot_judge": 0, "new_prompt_tokens": 20, "response_tokens": 40}
     values |= {"sft_max_length": 200, "judge_max_length": 400}
     check_lengths.main(
@@ -156,6 +157,27 @@ def test_a_seed_that_just_fits_is_accepted_and_one_token_less_is_refused_with_th
     assert f"engine.max_model_len = {limit - 1}" in message and "Raise engine.max_model_len" in message
     assert ("evaluation.max_tokens = 30" if name == "eval" else "judge.shots = 2") in message
     assert not (tables / "checked.txt").exists() and not (tables / "lengths.csv").exists()
+
+
+def test_prompts_that_the_choice_is_measured_on_count_with_a_response_of_a_round(tables) -> None:
+    assert check(tables)["selection"]["rows"] == 0, "no prompt has checks"
+    rows = read_table(tables / "eval.parquet", "eval")
+    checked = [row | {"checks": '[{"kind": "words", "max": 9}]'} for row in rows]
+    write_table(
+        tables / "eval.parquet", "eval", [*checked, rows[0] | {"benchmark": "c", "prompt_id": "other"}]
+    )
+    found = check(tables, response_tokens=300)["selection"]
+    assert found["rows"] == 2 and check(tables, own_prompts=1)["selection"]["rows"] == 1
+    assert check(tables, own_benchmark="c")["selection"]["rows"] == 0
+    limit = found["longest"]
+    assert check(tables, response_tokens=300, few_shot_judge=2)["selection"]["longest"] > limit
+    assert check(tables, response_tokens=300, max_model_len=limit)["selection"]["too_long"] == 0
+    where = (
+        rf"eval\.parquet: row 1, prompt 'Tell me.*found {limit} tokens \(evaluation\.selection: .* = 300\)"
+    )
+    with pytest.raises(InputError, match=where):
+        check(tables, response_tokens=300, max_model_len=limit - 1)
+    assert check(tables, response_tokens=300, max_model_len=limit - 1, own_prompts=0)
 
 
 def test_long_training_examples_are_counted_and_refused_only_if_none_is_left(tables) -> None:

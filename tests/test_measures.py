@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from statistics import fmean, variance
+from statistics import fmean
 
 import evaluate_judge
 import fake_run
@@ -17,7 +17,6 @@ from alma.errors import InputError
 from alma.judging import integer_rating
 from alma.measures import check_share
 from alma.statistics import (
-    best_of_curve,
     best_of_weights,
     bootstrap_mean,
     bootstrap_ratio,
@@ -37,38 +36,18 @@ SCORES = st.lists(st.floats(0, 10), min_size=1, max_size=7)
 
 @settings(deadline=None)
 @given(SCORES)
-def test_best_of_n_is_the_mean_over_all_subsets(scores):
-    curve = best_of_curve([scores], len(scores))
-    for row in curve:
-        subsets = list(itertools.combinations(scores, row["n"]))
-        assert row["expected_best"] == pytest.approx(fmean(map(max, subsets)), abs=1e-9)
+def test_the_weights_give_the_mean_of_the_best_over_all_subsets(scores):
+    for n, weights in enumerate(best_of_weights(len(scores)), start=1):
+        subsets = itertools.combinations(scores, n)
+        assert weights @ sorted(scores) == pytest.approx(fmean(map(max, subsets)), abs=1e-9)
 
 
 @pytest.mark.parametrize("candidates", [1, 2, 9, 200])
-def test_best_of_n_weights_are_a_distribution(candidates):
+def test_the_weights_are_a_distribution(candidates):
     weights = best_of_weights(candidates)
     assert weights.shape == (candidates, candidates)
     assert (weights >= 0).all()
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-9)
-
-
-def test_best_of_n_over_prompts_of_different_sizes():
-    curve = best_of_curve([[1.0, 3.0], [], [5.0], [0.0, 0.0, 9.0]], 3)
-    assert [row["prompts"] for row in curve] == [3, 3, 3]
-    assert curve[0]["expected_best"] == pytest.approx(fmean([2.0, 5.0, 3.0]))
-    assert curve[2]["expected_best"] == pytest.approx(fmean([3.0, 5.0, 9.0]))  # short ones keep their best
-    assert curve[2]["standard_error"] == pytest.approx(math.sqrt(variance([3.0, 5.0, 9.0]) / 3))
-    assert best_of_curve([[], []], 2) == []
-    assert [row["standard_error"] for row in best_of_curve([[1.0, 3.0]], 2)] == [None, None]  # one prompt
-
-
-@settings(deadline=None)
-@given(st.lists(SCORES, min_size=1, max_size=5))
-def test_best_of_n_rises_with_n_and_ignores_the_order_of_prompts(scores):
-    curve = best_of_curve(scores, 7)
-    best = [row["expected_best"] for row in curve]
-    assert all(b >= a - 1e-9 for a, b in itertools.pairwise(best))
-    assert best_of_curve(scores[::-1], 7) == curve
 
 
 # intervals

@@ -15,7 +15,6 @@ import fake_run
 import list_candidates
 import measure_round
 import measure_selection
-import plot_best_of_n
 import plot_checks
 import plot_judge
 import plot_length
@@ -48,7 +47,6 @@ FIGURES = {
         "judge",
     ),
     "scores": ("Scores of the candidates, and of the chosen responses", "judge score (0-10)", "chosen"),
-    "best_of_n": ("expected best judge score (0-10)", "n, candidates per prompt", "round 3"),
     "length": ("mean words per response", "words of chosen / words of pool", "round"),
     "prompts": ("120 prompts in 12 clusters", "largest clusters"),
     "training": ("optimizer step", "training loss (thick: mean of the last five)"),
@@ -64,7 +62,7 @@ def measure(root, round_, samples=8):
         [str(folder / f"samples/{name}/0-0.parquet") for name in names],
         [str(folder / f"scores/{name}/0-0.parquet") for name in names],
         [str(folder / "selected/0.parquet")],
-        *[tables / f"{name}.csv" for name in ("scores", "best_of_n", "length", "candidates")],
+        *[tables / f"{name}.csv" for name in ("scores", "length", "candidates")],
         round_=round_,
         checkpoints=list(names),
         samples_per_prompt=samples,
@@ -105,7 +103,6 @@ def make_everything(root):
     plot_judge.main(*tables, svg("judge"))
     plot_selection.main(root / "evaluation/selection.csv", svg("selection"))
     plot_scores.main(rounds("scores"), root / "tables/scores.csv", svg("scores"))
-    plot_best_of_n.main(rounds("best_of_n"), root / "tables/best_of_n.csv", svg("best_of_n"))
     plot_length.main(rounds("length"), root / "tables/length.csv", svg("length"))
     plot_prompt_filters.main(root / "tables/prompt_filters.csv", svg("prompt_filters"))
     embeddings = [str(root / f"prompts/embeddings/{shard}.parquet") for shard in (0, 1)]
@@ -200,11 +197,6 @@ def test_round_tables_agree_with_the_rows(run):
     assert sum(int(row["unreadable"]) for row in table[:-1]) == sum(r["score"] is None for r in scores)
     mean = sum(row["chosen_score"] for row in selected) / len(selected)
     assert float(table[-1]["mean"]) == pytest.approx(mean, rel=1e-5)
-
-    # The best of all N is what selection chose.
-    curve = read_csv_table(run / "tables/rounds/3/best_of_n.csv", "best_of_n")
-    assert [int(row["n"]) for row in curve] == list(range(1, 9))
-    assert float(curve[-1]["expected_best"]) == pytest.approx(mean, rel=1e-5)
 
     candidates = read_csv_table(run / "tables/rounds/3/candidates.csv", "candidates")
     assert len(candidates) == len(scores)
@@ -313,8 +305,6 @@ def test_length_ratio_by_hand(tmp_path):
     assert row["ratio_low"] is None, "one prompt gives nothing to resample"
     assert float(row["sampled_words"]) == 16 and float(row["cut_off"]) == 0.25
     assert float(row["rank_correlation"]) == 1.0
-    curve = read_csv_table(tmp_path / "tables/rounds/2/best_of_n.csv", "best_of_n")
-    assert [float(r["expected_best"]) for r in curve] == pytest.approx([5, 19 / 3, 7, 7], rel=1e-5)
 
 
 # the page of candidates

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from alma.selection import best_of, distinct_candidates, is_echo, is_eligible, select, why_out
 
-PROMPT = {"prompt_id": "p", "prompt": "Name a color."}
+PROMPT = {"prompt_id": "p", "prompt": "Name a color.", "checks": "[]"}
 
 
 def response(text, score, sample=0, finish="stop", checkpoint="sft-0"):
@@ -177,3 +177,32 @@ def test_selection_holds_for_any_candidates_in_any_order(drawn, shuffler):
         assert row["chosen_score"] == max(r["score"] for r in first_of_text)
         if row["rejected"] is not None:
             assert row["rejected"] != row["chosen"] and row["rejected_score"] < row["chosen_score"]
+
+
+CHECKED = PROMPT | {"checks": '[{"kind": "sentences", "count": 1}, {"kind": "words", "max": 3}]'}
+
+
+def choose_by_checks(rows, prompt=CHECKED, seed=0):
+    return select(prompt, rows, seed=[seed, 2], selection="checks", tie_tolerance=1e-6)
+
+
+def test_the_checks_choose_and_the_judge_has_no_part_in_it():
+    long = "I like red. And blue. And green a lot."
+    rows = [response(long, 9.0, 0), response("Blue.", 1.0, 1), response("It is red, I am sure.", 8.0, 2)]
+    row = choose_by_checks(rows)
+    assert (row["chosen"], row["chosen_score"]) == ("Blue.", 1.0)
+    assert {choose_by_checks(rows, seed=s)["rejected"] for s in range(50)} == {
+        rows[0]["response"],
+        rows[2]["response"],
+    }
+    ties = [response("Red.", 9.0, 0), response("Blue.", 1.0, 1)]
+    picks = [choose_by_checks(ties, seed=s) for s in range(200)]
+    assert 60 < sum(pick["chosen"] == "Blue." for pick in picks) < 140
+    assert all(pick["rejected"] is None for pick in picks)
+
+
+def test_without_checks_their_choice_is_random_and_makes_no_pair():
+    rows = [response("Good.", 9.0, 0), response("Bad.", 1.0, 1)]
+    picks = [choose_by_checks(rows, PROMPT, seed=s) for s in range(200)]
+    assert 60 < sum(pick["chosen"] == "Bad." for pick in picks) < 140
+    assert all(pick["rejected"] is None for pick in picks)

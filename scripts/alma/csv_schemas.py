@@ -231,17 +231,6 @@ CSV_TABLES: dict[str, CsvTable] = {
             "p95": (float | None, "95th percentile"),
         },
     ),
-    "best_of_n": CsvTable(
-        ("tables/rounds/{round}/best_of_n.csv", "tables/best_of_n.csv"),
-        "round and number of candidates",
-        {
-            "round": (int, "round"),
-            "n": (int, "candidates per prompt"),
-            "prompts": (int, "prompts with a candidate"),
-            "expected_best": (float, "expected best score of n candidates, mean over prompts, 0-10"),
-            "standard_error": (float | None, "its standard error over prompts"),
-        },
-    ),
     "length": CsvTable(
         ("tables/rounds/{round}/length.csv", "tables/length.csv"),
         "round",

@@ -1,8 +1,10 @@
 """Best-of-N and preference pairs: which response is chosen, which is rejected, and which never can be."""
 
+import json
 import unicodedata
 from typing import Any
 
+from alma.checks import run_checks
 from alma.duplicates import folded, folded_words
 from alma.ids import hashed_int
 
@@ -82,6 +84,14 @@ def best_of(candidates: list[dict[str, Any]], tolerance: float, seed: list[Any])
     return min(tied, key=lambda row: hashed_int(seed, "best", row["response_id"]))
 
 
+def best_by_checks(candidates: list[dict[str, Any]], seed: list[Any]) -> dict[str, Any]:
+    """Candidate with the largest `share` of checks passed; ties are broken by a seeded hash.
+
+    Not by the judge's score: this choice is the ceiling that the judge is held against.
+    """
+    return min(candidates, key=lambda row: (-row["share"], hashed_int(seed, "checks", row["response_id"])))
+
+
 def select(
     prompt: dict[str, Any],
     responses: list[dict[str, Any]],
@@ -93,15 +103,18 @@ def select(
     """The chosen and the rejected response of one prompt, or None where no response can be chosen.
 
     Args:
-        prompt: row with prompt_id and prompt.
+        prompt: row with prompt_id, prompt and checks (JSON list).
         responses: response rows with `score`, in any order.
         seed: what the hashes are seeded with.
-        selection: "best" (highest score) or "random" (any eligible sample, the control).
+        selection: "best" (highest score), "random" (any eligible sample, the control) or "checks" (largest
+            share of the checks that the prompt states, for studies; a prompt that states none is chosen for
+            at random).
         tie_tolerance: scores this close are equal.
 
     Returns:
         A row of the "selected" table. `rejected` is a random other candidate, weighted by how often
-        it was sampled; it is null where there are fewer than two candidates or all of them tie.
+        it was sampled, with a lower score (under "checks" a lower share; under "random" any); it is null
+        where there is none such, or all scores tie.
     """
     candidates = distinct_candidates(prompt["prompt"], responses)
     if not candidates:
@@ -112,13 +125,22 @@ def select(
         u = (hashed_int(seed, "random", row["response_id"]) + 1) / 2**63
         return 1.0 - u ** (1.0 / row["multiplicity"])
 
-    if selection == "random":
+    checks = json.loads(prompt["checks"]) if selection == "checks" else []
+    if checks:
+        for row in candidates:
+            passed = run_checks(checks, row["response"])
+            row["share"] = sum(passed) / len(passed)
+        chosen = best_by_checks(candidates, seed)
+    elif selection != "best":
         chosen = min(candidates, key=random_order)
     else:
         chosen = best_of(candidates, tie_tolerance, seed)
     scores = [row["score"] for row in candidates]
     rejected: dict[str, Any] | None = None
-    if max(scores) - min(scores) > tie_tolerance:
+    if selection == "checks":
+        others = [row for row in candidates if checks and row["share"] < chosen["share"]]
+        rejected = min(others, key=random_order, default=None)
+    elif max(scores) - min(scores) > tie_tolerance:
         others = [row for row in candidates if row["score"] < chosen["score"] - tie_tolerance]
         if selection == "random":
             others = [row for row in candidates if row is not chosen]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SUMMARY = {"summarize_evaluation", "plot_progress", "plot_checks", "verdict"}
-ROUND_FIGURES = {"plot_scores", "plot_best_of_n", "plot_length", "list_candidates"}
+ROUND_FIGURES = {"plot_scores", "plot_length", "list_candidates"}
 JUDGE_TABLES = {"evaluate_judge", "plot_judge"}
 # What the judge's choice is worth: from the judge's scores on.
 CHOICE = {"score_selection", "measure_selection", "plot_selection", "check_judge"}
@@ -306,7 +306,8 @@ CASES = [
     Case(
         "shared-module",
         "change code in `alma/selection.py` that changes no result",
-        {"select_responses/2-0", "select_responses/3-0", "measure_round/2", "measure_round/3"},
+        {"select_responses/2-0", "select_responses/3-0", "measure_round/2", "measure_round/3"}
+        | {"measure_selection"},
         edit=("scripts/alma/selection.py", "import ", "UNUSED = 1\nimport "),
         cut=True,
     ),
