@@ -81,6 +81,7 @@ rule score_evaluation:
             "score_evaluation",
             threads=from_config("engine", "threads"),
             engine=judge_engine,
+            reading=lambda w: judge_reading(w, "judge"),
             min_mass=from_config("judge", "min_mass"),
         ),
         uncompared=uncompared(engine=batching, max_unreadable=from_config("judge", "max_unreadable")),

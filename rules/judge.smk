@@ -9,6 +9,11 @@ def judge_engine(w):
     )
 
 
+def judge_reading(w, checkpoint):
+    """`judge.reading`; what a base model writes after "1" is anything, so it is read exactly."""
+    return "exact" if checkpoint == "base" else cfg(w, "judge", "reading")
+
+
 def distillation_prompts(run):
     """Prompts whose responses the judge is trained on itself: each gives one per SFT checkpoint.
 
@@ -116,6 +121,7 @@ rule score_distillation:
             seed=from_config("seed"),
             engine=judge_engine,
             pairs=from_config("judge", "distillation", "pairs"),
+            reading=lambda w: judge_reading(w, "judge-seed"),
             min_mass=from_config("judge", "min_mass"),
         ),
         uncompared=uncompared(engine=batching, max_unreadable=from_config("judge", "max_unreadable")),
@@ -189,6 +195,7 @@ rule score_heldout:
             seed=from_config("seed"),
             engine=judge_engine,
             shots=lambda w: cfg(w, "judge", "shots") if w.checkpoint == "base" else 0,
+            reading=lambda w: judge_reading(w, w.checkpoint),
             min_mass=from_config("judge", "min_mass"),
         ),
         uncompared=uncompared(engine=batching),

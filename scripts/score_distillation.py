@@ -7,7 +7,8 @@ Writes:
     judge/distillation.parquet: prompt_id, response_id, prompt, response, score (float64 0-10), p (eleven
     float64, the judge's distribution over the ratings).
 Params:
-    seed, engine, pairs (how many of the responses to take), min_mass, max_unreadable.
+    seed, engine, pairs (how many of the responses to take), reading (fast or exact), min_mass,
+    max_unreadable.
 """
 
 from pathlib import Path
@@ -37,6 +38,7 @@ def main(
     seed: int,
     engine: dict[str, Any],
     pairs: int,
+    reading: str,
     min_mass: float,
     max_unreadable: float,
 ) -> None:
@@ -52,6 +54,7 @@ def main(
         results = score_pairs(
             open_engine(model, engine),
             [(row["prompt"], row["response"]) for row in chosen],
+            reading=reading,
             min_mass=min_mass,
             max_unreadable=max_unreadable,
         )

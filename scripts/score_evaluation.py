@@ -9,7 +9,7 @@ Writes:
     evaluation/{checkpoint}/{benchmark}.parquet: the same rows with score (float64 0-10 or null),
     mass (float64) and p (eleven float64).
 Params:
-    engine, min_mass, max_unreadable.
+    engine, reading (fast or exact), min_mass, max_unreadable.
 """
 
 from pathlib import Path
@@ -23,6 +23,7 @@ def main(
     scores: str | Path,
     *,
     engine: dict[str, Any],
+    reading: str,
     min_mass: float,
     max_unreadable: float,
 ) -> None:
@@ -36,6 +37,7 @@ def main(
     results = score_pairs(
         open_engine(model, engine),
         [(texts[row["benchmark"], row["prompt_id"]], row["response"]) for row in rows],
+        reading=reading,
         min_mass=min_mass,
         max_unreadable=max_unreadable,
     )

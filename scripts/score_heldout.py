@@ -9,7 +9,7 @@ Writes:
     judge/heldout/{checkpoint}.parquet: response_id, prompt_id, label (float64 0-10, the mean over
     annotators; 10 and 0 for chosen and rejected, whose prompt_id starts with "pair:"), score, mass, p.
 Params:
-    seed, engine, shots (rated examples in context), min_mass.
+    seed, engine, shots (rated examples in context), reading (fast or exact), min_mass.
 """
 
 from pathlib import Path
@@ -59,6 +59,7 @@ def main(
     seed: int,
     engine: dict[str, Any],
     shots: int,
+    reading: str,
     min_mass: float,
 ) -> None:
     """Score the rows and write them with their labels."""
@@ -71,6 +72,7 @@ def main(
     results = score_pairs(
         open_engine(model, engine),
         [(row["prompt"], row["response"]) for row in rows],
+        reading=reading,
         min_mass=min_mass,
         examples=few_shot_examples(read_table(seeds, "judge"), shots, seed),
     )

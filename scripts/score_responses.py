@@ -9,8 +9,8 @@ Writes:
     rounds/{round}/scores/{checkpoint}/{shard}-{block}.parquet: response_id, prompt_id,
     score (float64 0-10 or null), mass (float64), p (eleven float64), a row per response.
 Params:
-    seed, engine, shots (rated examples in context), score (expected or integer), min_mass,
-    max_unreadable.
+    seed, engine, shots (rated examples in context), score (expected or integer), reading (fast
+    or exact), min_mass, max_unreadable.
 """
 
 from pathlib import Path
@@ -28,6 +28,7 @@ def main(
     engine: dict[str, Any],
     shots: int,
     score: str,
+    reading: str,
     min_mass: float,
     max_unreadable: float,
 ) -> None:
@@ -43,6 +44,7 @@ def main(
         results = score_pairs(
             open_engine(model, engine),
             [(texts[row["prompt_id"]], row["response"]) for row in rows],
+            reading=reading,
             min_mass=min_mass,
             max_unreadable=max_unreadable,
             examples=few_shot_examples(read_tables(seeds, "judge"), shots, seed),

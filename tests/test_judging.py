@@ -18,6 +18,7 @@ from alma.judging import (
     PREFILL,
     expected_rating,
     few_shot_examples,
+    first_tokens,
     judge_answer,
     judge_messages,
     rating_probabilities,
@@ -112,12 +113,13 @@ class NextTokens:
     """vLLM's `LLM` with the next-token distributions of a test: {text after the prefill: {token: p}}."""
 
     def __init__(self, tokenizer, distributions):
-        self.tokenizer, self.distributions = tokenizer, distributions
+        self.tokenizer, self.distributions, self.calls = tokenizer, distributions, 0
 
     def get_tokenizer(self):
         return self.tokenizer
 
     def generate(self, prompts, params, use_tqdm):
+        self.calls += 1
         outputs = []
         for prompt, param in zip(prompts, params, strict=True):
             after, steps = list(prompt["prompt_token_ids"][1:]), []
@@ -167,6 +169,37 @@ def test_the_score_is_the_one_that_the_notes_define(split, values):
     assert expected_rating(found) == pytest.approx(defined["score"])
 
 
+def test_fast_reading_takes_the_first_digit_of_10_for_the_whole():
+    """One pass: P(10) is P("1"); ratings of one token stay as they are."""
+    vocabulary = Vocabulary(list)
+    tokens = rating_tokens(vocabulary)
+    assert first_tokens(tokens) == [*tokens[:10], tokens[10][:1]]
+    for split in (bracket_apart, some_joined):
+        joined = rating_tokens(Vocabulary(split))
+        assert first_tokens(joined) == joined
+    zero, one = tokens[10][1], tokens[10][0]
+    digits = dict.fromkeys({token for rating in tokens for token in rating}, 0.1)
+    llm = NextTokens(vocabulary, {"": {zero: 0.7, one: 0.2}, "0": digits, "1": {zero: 0.25, one: 0.7}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=SimpleNamespace))
+        engine = Engine(llm, max_model_len=8)
+        (exact,) = engine.rating_logprobs([[0]], tokens, "rating")
+        passes = llm.calls
+        (fast,) = engine.rating_logprobs([[0]], first_tokens(tokens), "rating")
+    assert (passes, llm.calls) == (2, 3)
+    assert fast[:10] == exact[:10] == pytest.approx([math.log(0.07)] * 10)
+    assert (math.exp(exact[10]), math.exp(fast[10])) == (pytest.approx(0.05), pytest.approx(0.2))
+
+
+def test_fast_reading_is_asked_of_the_engine(chat_tokenizer):
+    asked = {}
+    for reading in ("exact", "fast"):
+        engine = FakeEngine(chat_tokenizer)
+        score_pairs(engine, [("a", "b")], min_mass=0.5, reading=reading)
+        asked[reading] = engine.ratings
+    assert asked["exact"] == rating_tokens(chat_tokenizer) != asked["fast"] == first_tokens(asked["exact"])
+
+
 class FakeEngine:
     """Ratings that depend on the prompt's ids alone; mass 0.2 where the response says vague."""
 
@@ -174,7 +207,7 @@ class FakeEngine:
         self.tokenizer, self.seen = tokenizer, []
 
     def rating_logprobs(self, prompts, ratings, what):
-        self.seen = prompts
+        self.seen, self.ratings = prompts, ratings
         found = []
         for ids in prompts:
             text = self.tokenizer.decode(ids)
@@ -286,6 +319,7 @@ def test_no_round_selects_from_the_responses_of_distillation(chat_tokenizer, tmp
         seed=0,
         engine={},
         pairs=3,
+        reading="fast",
         min_mass=0.5,
         max_unreadable=0,
     )

@@ -49,6 +49,17 @@ def test_the_judge_is_read_as_judge_dtype_says(rule):
     """Recipe, trap 27: every rule that asks a judge for scores, and no other."""
     asks = "score_pairs(" in (ROOT / "scripts" / f"{rule.name}.py").read_text()
     assert asks == ("engine=judge_engine" in rule.directives["params"])
+    assert asks == ("judge_reading(w, " in rule.directives["params"])
+
+
+def test_the_base_model_is_read_exactly(tmp_path, monkeypatch):
+    """Recipe, trap 1: whatever judge.reading says, since it may write any digit after the "1"."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text((ROOT / "config.yaml").read_text())
+    with plan(tmp_path, "results/default/evaluation/judge.csv", ["my.yaml"]) as dag:
+        jobs = [job for job in dag.jobs if job.rule.name == "score_heldout"]
+        found = {job.wildcards.checkpoint: spec_of(job)["config"]["reading"] for job in jobs}
+    assert found == {"base": "exact", "judge-seed": "fast", "judge": "fast"}
 
 
 def test_a_job_has_the_threads_of_its_spec_and_no_other_param_is_compared(tmp_path, monkeypatch):

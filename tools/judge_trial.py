@@ -202,6 +202,7 @@ def trial(
         open_engine(checkpoint, config["engine"] | read),
         [(row["prompt"], row["response"]) for row in test],
         min_mass=config["judge"]["min_mass"],
+        reading=config["judge"]["reading"],
         score=config["judge"]["score"],
     )
     end = time.perf_counter()

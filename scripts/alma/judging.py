@@ -8,6 +8,7 @@ stand before the response, so that the engine caches them across the responses t
 
 import math
 import random
+from collections import Counter
 from typing import Any
 
 from alma.chat_template import prompt_ids
@@ -71,6 +72,17 @@ def rating_tokens(tokenizer: Any) -> list[tuple[int, ...]]:
     return found
 
 
+def first_tokens(ratings: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Ratings of `rating_tokens` with the second token left out where the first tells the rating.
+
+    Of 00 .. 10 digit by digit only 10 begins with "1". So its probability is taken to be that of the "1",
+    as if "0" were certain to follow, and every response is read in one pass instead of two. A judge that
+    is trained to answer with a rating hardly ever goes on otherwise; a few-shot judge does.
+    """
+    openings = Counter(rating[0] for rating in ratings)
+    return [rating[:1] if openings[rating[0]] == 1 else rating for rating in ratings]
+
+
 def rating_probabilities(log_p: list[float]) -> tuple[list[float], float]:
     """Distribution over the ratings 0..10, and the probability mass that they hold together.
 
@@ -103,6 +115,7 @@ def score_pairs(
     max_unreadable: float = 1.0,
     examples: list[dict[str, Any]] | None = None,
     score: str = "expected",
+    reading: str = "exact",
     what: str = "scoring",
 ) -> list[dict[str, Any]]:
     """Score (prompt, response) pairs with the engine's judge.
@@ -114,6 +127,7 @@ def score_pairs(
         max_unreadable: share of pairs that may end without a score.
         examples: rated rows for the few-shot judge.
         score: "expected" (real-valued) or "integer" (the likeliest rating).
+        reading: "exact", or "fast" (see `first_tokens`).
         what: name in the progress line.
 
     Returns:
@@ -123,6 +137,8 @@ def score_pairs(
         InputError: too many pairs have no score; low mass is an error, never a score.
     """
     ratings = rating_tokens(engine.tokenizer)
+    if reading == "fast":
+        ratings = first_tokens(ratings)
     prompts = [
         prompt_ids(engine.tokenizer, judge_messages(prompt, response, examples), PREFILL)
         for prompt, response in pairs
