@@ -15,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 from alma.checkpoints import MODEL_FILES
 from alma.errors import InputError
 from alma.workflow.codehash import code_hash
-from alma.workflow.comparisons import ablation_tables
+from alma.workflow.comparisons import ablation_tables, controls, replicates
 from alma.workflow.config import check_config, is_local, parents, run_configs
 from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
 from alma.workflow.run_lock import hold
@@ -27,6 +27,8 @@ try:
     RUNS = run_configs(config)  # {name of the run: its whole config}
     PARENTS = parents(config)  # {name of a variant: the run that it inherits from}
     ABLATION_TABLES = ablation_tables(config)  # {name of the table: its variants}
+    CONTROLS = controls(config)  # {name of a control: the run that it is a control of}
+    SERIES = replicates(RUNS)  # {name of a run: the first that differs from it in seeds alone}
     CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned
 except InputError as error:
     raise WorkflowError(str(error))

@@ -147,7 +147,7 @@ def test_the_seeds_of_the_study_share_what_no_training_seed_reaches(study, tmp_p
 def test_each_part_of_the_study_adds_to_those_before_it(study, tmp_path):
     tables = list(ablation_tables(study))
     everything = planned(tmp_path, "ablations")
-    assert everything["compare_runs"] == len(tables)
+    assert {everything[rule] for rule in ("compare_runs", "compare_rounds", "plot_rounds")} == {len(tables)}
     assert everything["train_judge_seed"] == 1 and everything["train_sft"] == 3 * 2
     ends = [planned(tmp_path, *tables_of(*tables[: count + 1])) for count in (0, 1, len(tables) - 1)]
     trained = [jobs["train_round"] for jobs in ends]

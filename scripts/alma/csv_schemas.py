@@ -265,6 +265,25 @@ CSV_TABLES: dict[str, CsvTable] = {
             "response": (str, "the response"),
         },
     ),
+    "by_round": CsvTable(
+        ("tables/by_round/{table}.csv",),
+        "run, round and benchmark; and for runs that differ in seeds alone, their mean",
+        {
+            "series": (str, "the first of the runs that differ in seeds alone"),
+            "run": (str, "the run; empty for the mean over the runs of the series"),
+            "runs": (int, "1, or runs in the mean"),
+            "choice": (str, "training.selection: best (by the judge's score), random, or another control"),
+            "round": (int, "round; 1 is the mean over the SFT checkpoints"),
+            "benchmark": (str, "name of the benchmark"),
+            "prompts": (int, "prompts that have checks"),
+            **_with_interval(
+                "check_rate", "check", "mean over the prompts of the share of checks passed, 0-1"
+            ),
+            **_with_interval("vs_sft", "vs_sft", "check_rate minus that of round 1, paired by prompt"),
+            "control": (str, "the run of random choice that this one is compared with; empty for none"),
+            **_with_interval("vs_random", "vs_random", "check_rate minus the control's, paired by prompt"),
+        },
+    ),
     "ablation": CsvTable(
         ("tables/ablations/{table}.csv",),
         "run, model of a round, and benchmark; a run's last row is its final model",
