@@ -8,7 +8,7 @@ Reads:
 Writes:
     ROWS (JSON Lines): prompt, category, checks, response, passed (whether all checks pass), model. Only
     prompts to which some finished responses pass all checks and some do not, with equally many of both: so
-    the prompt does not tell the label.
+    the prompt does not tell the label. `data/judge.jsonl` was made so and rated afterwards.
 
 The same checkpoints, settings and machine give the same rows; another build of the engine, or another
 processor, may give others.
@@ -46,7 +46,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--models", type=Path, nargs="+", required=True, help="folders of checkpoints")
     parser.add_argument("--samples", type=positive, default=8, help="responses per prompt and model")
     parser.add_argument(
-        "--most", type=positive, default=3, help="most good ones, and most bad ones, per prompt"
+        "--most", type=positive, default=2, help="most good ones, and most bad ones, per prompt"
     )
     parser.add_argument("--all", action="store_true", help="write all responses, balanced or not")
     parser.add_argument("--temperature", type=float, default=0.8, help="of the sampling")

@@ -43,14 +43,7 @@ _SCORE = [
 
 SCHEMAS: dict[str, pa.Schema] = {
     # seeds
-    "sft": pa.schema(
-        [
-            ("prompt_id", pa.string()),
-            ("prompt", MESSAGES),
-            ("completion", MESSAGES),
-            ("category", pa.string()),  # of the labels, null where they have none
-        ]
-    ),
+    "sft": pa.schema([("prompt_id", pa.string()), ("prompt", MESSAGES), ("completion", MESSAGES)]),
     "judge": pa.schema(
         [
             ("prompt_id", pa.string()),
