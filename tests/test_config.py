@@ -113,8 +113,8 @@ WRONG = [
     ("evaluation.selection.checkpoint", "round-2", r"selection\.checkpoint: found 'round-2', expected text"),
     (
         "evaluation.selection.benchmark",
-        "hard",
-        r"selection\.benchmark: found 'hard', expected one of evaluation\.benchmarks \(everyday\) or null",
+        "easy",
+        r"selection\.benchmark: found 'easy', expected .* evaluation\.benchmarks \(everyday, hard\) or null",
     ),
     ("labels.sft", "missing.jsonl", r"labels\.sft: found 'missing\.jsonl', expected a file that exists"),
     ("labels.judge", "package:x", r"labels\.judge: found 'package:x', expected a path or hub"),

@@ -47,12 +47,7 @@ def engine_of(tokenizer, monkeypatch):
 
 
 SEEDS = [
-    {
-        "prompt_id": f"s{i}",
-        "prompt": user(f"Name river {i}."),
-        "completion": assistant(f"River {i} it is."),
-        "category": None,
-    }
+    {"prompt_id": f"s{i}", "prompt": user(f"Name river {i}."), "completion": assistant(f"River {i} it is.")}
     for i in range(5)
 ]
 RATED = [

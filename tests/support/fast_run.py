@@ -95,7 +95,7 @@ class FastRun:
         for name in ("base_model", "render_report"):
             shutil.copy(STAND_INS / f"{name}.py", self.folder / "scripts")
         (self.folder / "data").mkdir()
-        for name, rows in (("sft", 16), ("judge", 30), ("eval", 6)):
+        for name, rows in (("sft", 16), ("judge", 30), ("eval", 6), ("hard", 6)):
             lines = (ROOT / "data" / f"{name}.jsonl").read_text().splitlines()[:rows]
             (self.folder / "data" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
         (self.folder / "base.txt").write_text("weights of the base model")

@@ -14,7 +14,7 @@ MAX_POSITIONS = 1024
 def texts() -> list[str]:
     """Prompts, responses and references of data/*.jsonl, in the order of the files."""
     found = []
-    for name in ("sft", "judge", "eval"):
+    for name in ("sft", "judge", "eval", "hard"):
         for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             found += [row[key] for key in ("prompt", "response", "reference") if key in row]
