@@ -39,6 +39,7 @@ rule synthesize_prompts:
             shard=lambda w: int(w.shard),
             count=from_config("prompts", "raw_per_shard"),
             shots=from_config("prompts", "shots"),
+            group=from_config("prompts", "group"),
             temperature=from_config("prompts", "temperature"),
             top_p=from_config("prompts", "top_p"),
             max_tokens=from_config("prompts", "max_tokens"),

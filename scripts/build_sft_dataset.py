@@ -15,7 +15,10 @@ def main(seeds: str | Path, dataset: str | Path) -> None:
     """Write the data set."""
     from alma.tables import read_table, write_table
 
-    rows = read_table(seeds, "sft")
+    rows = [
+        {name: row[name] for name in ("prompt_id", "prompt", "completion")}
+        for row in read_table(seeds, "sft")
+    ]
     print(f"round 1: {len(rows)} examples")
     write_table(dataset, "dataset", rows)
 

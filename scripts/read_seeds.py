@@ -2,7 +2,8 @@
 
 Reads (JSONL, JSON, CSV, Parquet or `hub:OWNER/NAME@REVISION[:SPLIT]`; all text is str):
     sft: `messages`; or `prompt` and `response` or `completion`; or `instruction` (and `input`) and
-        `output`. `messages`, and `prompt` and `completion` too, may be lists of {role, content}.
+        `output`. `messages`, and `prompt` and `completion` too, may be lists of {role, content}. Optional:
+        category (any other value than a text counts as none).
     judge: prompt, response, score (float on `scale`); equal prompt and response: several annotators.
     benchmarks: prompt; optional category, reference, checks (list of checks, or its JSON text).
     judge_benchmark (optional): prompt, chosen, rejected.
@@ -26,7 +27,7 @@ from alma.seed_formats import read_rows
 from alma.seed_rows import Problems, prompt_key, sft_pair, take_checks, take_optional, take_score, take_text
 from alma.tables import user_text, write_table
 
-SFT_COLUMNS = {"messages", "prompt", "response", "completion", "instruction", "input", "output"}
+SFT_COLUMNS = {"messages", "prompt", "response", "completion", "instruction", "input", "output", "category"}
 JUDGE_COLUMNS = {"prompt", "response", "score"}
 EVAL_COLUMNS = {"prompt", "category", "reference", "checks"}
 PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
@@ -67,7 +68,15 @@ def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dic
         key = prompt_id, content_id("response", prompt_id, completion[0]["content"])
         if key in table:
             same.append(f"{row.where}: left out, an earlier row is the same")
-        table[key] = {"prompt_id": prompt_id, "prompt": prompt, "completion": completion}
+        # Nothing else needs a category, so a faulty one refuses no file; of two, the order decides nothing.
+        found = [take_optional(row, "category", []), table.get(key, {}).get("category")]
+        category = min((name for name in found if name), default=None)
+        table[key] = {
+            "prompt_id": prompt_id,
+            "prompt": prompt,
+            "completion": completion,
+            "category": category,
+        }
     print_left_out(source, same)
     return [table[key] for key in sorted(table)], texts
 

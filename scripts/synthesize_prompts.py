@@ -1,12 +1,12 @@
 """Write new prompts with the base model, from a few seed prompts in context.
 
-Every item has its own context (3-5 seed prompts by a seeded hash), its own seed and one sample, so
-an item depends on its shard and index and not on how many others there are. The first example that
+Every item has its own context (3-5 seed prompts of one group by a seeded hash), its own seed and one
+sample, so an item depends on its shard and index and not on how many others there are. The first example that
 the model writes is kept; bad ones are kept too and marked, since `unique_prompts` counts them.
 
 Reads:
     model: checkpoint of the base model.
-    seeds: `sft` table; the last user message of each row is a seed prompt.
+    seeds: `sft` table; the last user message of each row is a seed prompt. Its category, for groups.
 
 Writes:
     prompts: `raw_prompt` table, one row an item in index order: prompt_id (hash of the text),
@@ -15,7 +15,8 @@ Writes:
 
 Params:
     seed: seed of the run. engine: the config's `engine`. shard: index of this job.
-    count: prompts to write. shots: fewest and most seed prompts in context.
+    count: prompts to write. shots: fewest and most seed prompts in context. group: what the seed prompts
+        of one context have in common (`alma.seed_groups`).
     temperature, top_p: sampling. max_tokens: longest prompt in tokens.
 """
 
@@ -25,20 +26,27 @@ from typing import Any
 from alma.chat_template import text_ids
 from alma.engine import Request, open_engine
 from alma.errors import InputError
-from alma.fewshot import STOP, choose_examples, first_example, item_seed, layout, usable_example
+from alma.fewshot import STOP, first_example, item_seed, layout, usable_example
 from alma.ids import content_id
+from alma.seed_groups import examples_of, group_seeds
 from alma.tables import read_table, user_text, write_table
 
-
-def seed_prompts(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(prompt_id, text) of the distinct seed prompts that fit the layout, sorted by id."""
-    texts = {row["prompt_id"]: user_text(row["prompt"]).strip() for row in rows}
-    return sorted((key, text) for key, text in texts.items() if usable_example(text))
+Seed = dict[str, Any]
 
 
-def short_enough(
-    seeds: list[tuple[str, str]], tokenizer: Any, budget: int, bounds: tuple[int, int]
-) -> list[tuple[str, str]]:
+def seed_prompts(rows: list[dict[str, Any]]) -> list[Seed]:
+    """prompt_id, prompt (text) and category of the distinct seed prompts that fit the layout, sorted by id.
+
+    Of several rows with one prompt the first category in the alphabet counts.
+    """
+    found: dict[str, Seed] = {}
+    for row in sorted(rows, key=lambda row: (row["category"] is None, row["category"])):
+        text = user_text(row["prompt"]).strip()
+        found.setdefault(row["prompt_id"], {"prompt": text, "category": row["category"]})
+    return [{"prompt_id": key} | found[key] for key in sorted(found) if usable_example(found[key]["prompt"])]
+
+
+def short_enough(seeds: list[Seed], tokenizer: Any, budget: int, bounds: tuple[int, int]) -> list[Seed]:
     """Seeds that are short enough for the most examples to fit `budget` tokens together.
 
     Raises:
@@ -46,7 +54,7 @@ def short_enough(
     """
     # Two tokens of slack per example: merges across the seam of two examples differ.
     limit = budget // bounds[1] - 2
-    kept = [(key, text) for key, text in seeds if len(text_ids(tokenizer, layout([text]))) <= limit]
+    kept = [row for row in seeds if len(text_ids(tokenizer, layout([row["prompt"]]))) <= limit]
     if len(kept) < len(seeds):
         print(f"left out {len(seeds) - len(kept)} of {len(seeds)} seed prompts: over {limit} tokens")
     if len(kept) < bounds[0]:
@@ -69,6 +77,7 @@ def main(
     shard: int,
     count: int,
     shots: list[int],
+    group: str,
     temperature: float,
     top_p: float,
     max_tokens: int,
@@ -80,11 +89,13 @@ def main(
     loaded = open_engine(model, engine)
     budget = engine["max_model_len"] - max_tokens
     pool = short_enough(seed_prompts(read_table(seeds, "sft")), loaded.tokenizer, budget, bounds)
+    groups = group_seeds(pool, group, bounds[0], seed)
+    print("groups of seed prompts: " + ", ".join(f"{name} ({len(members)})" for name, members in groups))
     contexts, requests = [], []
     for index in range(count):
-        chosen = [pool[i] for i in choose_examples(len(pool), bounds, seed, shard, index)]
-        contexts.append([key for key, _ in chosen])
-        text = layout([text for _, text in chosen])
+        chosen = [pool[i] for i in examples_of(groups, bounds, seed, shard, index)]
+        contexts.append([row["prompt_id"] for row in chosen])
+        text = layout([row["prompt"] for row in chosen])
         requests.append(
             Request(
                 token_ids=text_ids(loaded.tokenizer, text),

@@ -47,7 +47,12 @@ def engine_of(tokenizer, monkeypatch):
 
 
 SEEDS = [
-    {"prompt_id": f"s{i}", "prompt": user(f"Name river {i}."), "completion": assistant(f"River {i} it is.")}
+    {
+        "prompt_id": f"s{i}",
+        "prompt": user(f"Name river {i}."),
+        "completion": assistant(f"River {i} it is."),
+        "category": None,
+    }
     for i in range(5)
 ]
 RATED = [

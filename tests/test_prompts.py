@@ -54,7 +54,12 @@ ENGINE = {"max_model_len": 400}
 def sft_rows(texts: list[str]) -> list[dict]:
     """Rows of an sft table with these prompts."""
     return [
-        {"prompt_id": content_id("prompt", text), "prompt": user(text), "completion": assistant("Yes.")}
+        {
+            "prompt_id": content_id("prompt", text),
+            "prompt": user(text),
+            "completion": assistant("Yes."),
+            "category": None,
+        }
         for text in texts
     ]
 
@@ -82,6 +87,7 @@ def synthesize(tmp_path: Path, monkeypatch, texts, answer=None, **changes):
         "shard": 0,
         "count": 8,
         "shots": [3, 5],
+        "group": "none",
         "temperature": 1.0,
         "top_p": 0.9,
         "max_tokens": 40,
@@ -316,7 +322,7 @@ def test_overlap_with_the_own_few_shot_examples_is_counted_apart(tmp_path) -> No
 def test_all_user_turns_of_a_seed_count(tmp_path) -> None:
     run_filters(tmp_path, [[raw(GOOD), raw(OTHER)]])  # writes the other tables
     turns = [*user(GOOD), *assistant("Done."), *user("Thank you.")]
-    row = {"prompt_id": "x", "prompt": turns, "completion": assistant("Yes.")}
+    row = {"prompt_id": "x", "prompt": turns, "completion": assistant("Yes."), "category": None}
     assert unique_prompts.user_texts(row) == [GOOD, "Thank you."]
 
 
@@ -737,3 +743,12 @@ def test_prompts_carry_the_checks_that_they_state_and_the_table_counts_them(tmp_
     }
     assert rows["words"] == {"raw": 1, "raw_share": third, "kept": 1, "kept_share": 0.5}
     assert rows["bullets"] == {"raw": 1, "raw_share": third, "kept": 0, "kept_share": 0.0}
+
+
+def test_all_examples_of_a_context_are_of_one_group(tmp_path, monkeypatch) -> None:
+    seeds = [*SEEDS, *(f"Describe {word} in under ten words." for word in ("tea", "rain", "ice", "tin"))]
+    kinds = {content_id("prompt", text): text.startswith("Say") for text in seeds}
+    rows, _ = synthesize(tmp_path, monkeypatch, seeds, count=20, group="kind")
+    contexts = [{kinds[key] for key in row["examples"]} for row in rows]
+    assert all(len(found) == 1 for found in contexts)
+    assert sum(found == {True} for found in contexts) == 10

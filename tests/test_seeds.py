@@ -680,3 +680,12 @@ def test_the_script_hands_its_outputs_to_main_by_name(seeds, monkeypatch):
     for name, path in outputs.items():
         read_table(path, kinds[name])
     assert len(read_table(outputs["judge_heldout"], "judge")) > 0
+
+
+def test_a_category_is_kept_and_one_that_is_no_text_refuses_nothing(seeds):
+    rows = [row | {"category": value} for row, value in zip(SFT, ("list", 7, "  "), strict=True)]
+    # The same pair under two names: the order of the rows must decide nothing.
+    seeds.put("sft", [*rows, rows[0] | {"category": "advice"}])
+    found = {row["prompt"][0]["content"]: row["category"] for row in read_table(seeds.read()["sft"], "sft")}
+    assert list(found.values()).count(None) == 2
+    assert found["Name a color."] == "advice"

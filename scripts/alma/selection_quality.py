@@ -69,35 +69,41 @@ def tied_means(keys: Sequence[float], truth: Sequence[float], tolerance: float =
     """
     order = sorted(range(len(keys)), key=lambda i: -keys[i])
     found: list[float] = []
-    while len(found) < len(order):
-        top = keys[order[len(found)]]
-        tied = [truth[i] for i in order[len(found) :] if keys[i] >= top - tolerance]
-        found += [sum(tied) / len(tied)] * len(tied)
+    while (start := len(found)) < len(order):
+        end = start
+        while end < len(order) and keys[order[end]] >= keys[order[start]] - tolerance:
+            end += 1
+        found += [sum(truth[i] for i in order[start:end]) / (end - start)] * (end - start)
     return found[::-1]
 
 
-def choice_values(pool: Pool, n: int, tolerance: float = 0.0) -> dict[str, float]:
+def choice_values(pool: Pool, sizes: Sequence[int], tolerance: float = 0.0) -> dict[int, dict[str, float]]:
     """Expected truth of each of `CHOICES` among n of the sampled responses, drawn without replacement.
 
     Args:
-        pool: at least one response. n: where more than were sampled, all of them are drawn.
+        pool: at least one response. sizes: the n; where more than were sampled, all of them are drawn.
         tolerance: judge scores this close tie.
+
+    Returns:
+        {n: {choice: truth}}.
     """
     truth = pool.truth
-    if n == 1 or max(truth) == min(truth):  # exactly equal: a difference of 1e-18 would have a sign
-        return dict.fromkeys(CHOICES, sum(truth) / len(truth))
-    weights = _weights(pool.sampled)[min(n, pool.sampled) - 1][pool.sampled - len(truth) :]
-    weights = weights / weights.sum()
+    random = sum(truth) / len(truth)
     ranked = {
         "judge": tied_means(pool.scores, truth, tolerance),
         "shortest": tied_means([-words for words in pool.words], truth),
         "longest": tied_means(pool.words, truth),
         "best": sorted(truth),
     }
-    return {
-        "random": sum(truth) / len(truth),
-        **{choice: float(weights @ values) for choice, values in ranked.items()},
-    }
+    found = {}
+    for n in sizes:
+        found[n] = dict.fromkeys(CHOICES, random)
+        if n == 1 or max(truth) == min(truth):
+            continue  # exactly equal: a difference of 1e-18 would have a sign
+        weights = _weights(pool.sampled)[min(n, pool.sampled) - 1][pool.sampled - len(truth) :]
+        for choice, values in ranked.items():
+            found[n][choice] = float(weights @ values / weights.sum())
+    return found
 
 
 class _Table:
@@ -146,9 +152,10 @@ def measures_of(
         [float(count) for _, count in pairs],
         pairs=sum(count for _, count in pairs),
     )
+    curves = [choice_values(pool, sizes, tolerance) for pool in pools]
     found: dict[int | None, list[dict[str, float]]] = {None: []}
     if pools:
-        found = {n: [choice_values(pool, n, tolerance) for pool in pools] for n in sizes}
+        found = {n: [curve[n] for curve in curves] for n in sizes}
     for n, values in found.items():
         for choice in CHOICES:
             table.add_mean("quality", [value[choice] for value in values], n=n, choice=choice)

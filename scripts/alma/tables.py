@@ -43,7 +43,14 @@ _SCORE = [
 
 SCHEMAS: dict[str, pa.Schema] = {
     # seeds
-    "sft": pa.schema([("prompt_id", pa.string()), ("prompt", MESSAGES), ("completion", MESSAGES)]),
+    "sft": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("prompt", MESSAGES),
+            ("completion", MESSAGES),
+            ("category", pa.string()),  # of the labels, null where they have none
+        ]
+    ),
     "judge": pa.schema(
         [
             ("prompt_id", pa.string()),
