@@ -141,7 +141,8 @@ def test_the_seeds_of_the_study_share_what_no_training_seed_reaches(study, tmp_p
     # A control takes the responses of the SFT models from its run, and has its own of the latest model only.
     assert jobs["sample_responses"] == 3 * (2 * rounds + rounds - 1) + 3 * (rounds - 1)
     assert jobs["score_responses"] == jobs["sample_responses"]
-    assert jobs["sample_evaluation"] == 1 + 3 * (2 + 2 * rounds)
+    benchmarks = len(study["evaluation"]["benchmarks"])
+    assert jobs["sample_evaluation"] == benchmarks * (1 + 3 * (2 + 2 * rounds))
 
 
 def test_each_part_of_the_study_adds_to_those_before_it(study, tmp_path):
