@@ -38,9 +38,9 @@ def state(row: Row) -> str:
 def link_html(row: Row) -> str:
     """One table row; all text is escaped."""
     asked = f"<br/><small>expected {escape(expected(row))}</small>" if row["value"] is not None else ""
-    advice = f"<br/><small><b>What to do:</b> {escape(row['advice'])}</small>" if row["advice"] else ""
+    todo = f"<details><summary>What to do</summary>{escape(row['advice'])}</details>" if row["advice"] else ""
     return (
-        f"<tr>{state(row)}<td><b>{escape(title(row))}</b><br/>{escape(row['says'])}{advice}</td>"
+        f"<tr>{state(row)}<td><b>{escape(title(row))}</b><br/>{escape(row['says'])}{todo}</td>"
         f"<td>{escape(figure(row))}{asked}</td></tr>"
     )
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from html import escape
 from pathlib import Path
 
 import chat
@@ -358,7 +359,7 @@ def test_report_command_has_no_lock_and_no_profile():
 
 
 RULES = [rule.name for rule in written_rules() if rule.stage == "report"]
-RULES += ["summarize_evaluation", "evaluate_judge", "measure_selection"]
+RULES += ["summarize_evaluation", "evaluate_judge", "measure_selection", "check_judge"]
 
 
 @pytest.mark.slow
@@ -378,6 +379,10 @@ def test_report_is_made_within_the_run(tmp_path):
     page = (tmp_path / "results/default/report.html").read_text()
     for words in ("Progress by checkpoint", "Candidates to read", "Four judges", "Map of the prompts"):
         assert words in page
+    description = json.loads(re.search(r"workflow_desc = (\".*?[^\\]\");", page)[1])
+    sentence = read_csv_table(tmp_path / "results/default/evaluation/verdict.csv", "verdict")[0]["says"]
+    assert escape(sentence) in description, "the verdict is what the report opens with"
+    assert description.index('id="verdict"') < description.index("This report belongs to the run")
     assert not re.search(r"""(src|href)=["']https?://""", page)
     assert not list((tmp_path / ".snakemake").glob("locks/*"))
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

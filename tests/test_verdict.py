@@ -110,8 +110,8 @@ def test_a_run_in_which_all_holds():
     assert {row["holds"] for row in rows.values()} == {YES}
     assert {row["advice"] for row in rows.values()} == {""}
     assert rows["rounds_made_the_model_better"]["says"] == (
-        "The rounds made the model better: +0.10 [0.05, 0.20]. round-3 passes more checks than the mean of "
-        "sft-0 and sft-1 (checks passed on main, paired over 100 prompts)."
+        "The rounds made the model better: +0.10 [0.05, 0.20], round-3 minus the mean of sft-0 and sft-1 "
+        "(checks passed on main, paired over 100 prompts)."
     )
 
 
@@ -202,7 +202,7 @@ def test_one_sft_checkpoint_and_one_judged_round():
     rows = [row for row in summary() if row["checkpoint"] in ("base", "sft-0", "round-2")]
     found = all_rows(summary=rows)
     assert [link for link in found if link.startswith("round-")] == ["round-2_against_SFT"]
-    assert "more checks than sft-0 (" in found[verdict.OVERALL]["says"]
+    assert "round-2 minus sft-0 (checks passed" in found[verdict.OVERALL]["says"]
 
 
 def test_a_run_without_rounds_has_no_gain_to_tell():
@@ -246,7 +246,7 @@ def test_human_scores_are_the_truth_of_a_choice_where_there_are_no_checks():
 def test_the_first_weak_link_is_the_first_that_does_not_hold_then_the_first_unclear():
     def weak(**tables):
         row = all_rows(summary=summary(third=SPANS, second=BAD), **tables)[verdict.OVERALL]
-        assert row["says"].startswith("The rounds did not show a gain: +0.01 [-0.10, 0.10]. It is not clear")
+        assert row["says"].startswith("The rounds did not show a gain: +0.01 [-0.10, 0.10], round-3 minus")
         return row["says"].partition("(checks passed on main, paired over 100 prompts). ")[2], row["advice"]
 
     unclear = {"judge": [judged((0.55, 0.45, 0.65))]}
@@ -257,12 +257,12 @@ def test_the_first_weak_link_is_the_first_that_does_not_hold_then_the_first_uncl
     assert told.startswith("The first weak link is judge on held-out labels: 0.55 [0.45, 0.65]")
     told, _ = weak(length=lengths((1.5, 1.3, 1.7)))
     assert told.endswith("length of choice in round-2: 1.50 [1.30, 1.70], expected between 0.8 and 1.25.")
-    assert weak() == ("Every link before it holds or was not measured.", verdict.ADVICE["round"])
+    assert weak() == ("No link before it is weak.", verdict.ADVICE["round"])
 
 
 def test_a_loss_is_called_one():
     row = all_rows(summary=summary(third=BAD))[verdict.OVERALL]
-    assert row["says"].startswith("The rounds did not make the model better: -0.10 [-0.20, -0.05].")
+    assert row["says"].startswith("The rounds did not make the model better: -0.10 [-0.20, -0.05],")
 
 
 def test_figures_for_people():
@@ -318,7 +318,7 @@ def rows_of_a_run_in_doubt():
 def test_the_end_of_a_run_tells_the_verdict_first_and_every_link():
     rows = rows_of_a_run_in_doubt()
     lines = end_of_run.verdict_lines(rows)
-    assert lines[0].startswith("Verdict: The rounds did not show a gain: +0.01 [-0.10, 0.10].")
+    assert lines[0].startswith("Verdict: The rounds did not show a gain: +0.01 [-0.10, 0.10], ")
     assert lines[1] == f"What to do: {verdict.ADVICE['own']}"
     assert lines[2].split() == ["link", "holds", "figure,", "95%", "interval", "expected"]
     assert [line.split("  ")[1] for line in lines[3:]] == [verdict.title(row) for row in rows[1:]]

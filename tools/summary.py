@@ -123,8 +123,8 @@ def end(run: str, final: str) -> list[str]:
     found = []
     lengths = rows_of(root / "tables" / "length.csv", "length")
     found += progress_lines(rows_of(root / "evaluation" / "summary.csv", "summary"))
-    found += judge_lines(rows_of(root / "evaluation" / "judge.csv", "judge"), lengths)
-    found += verdict_lines(rows_of(root / "evaluation" / "verdict.csv", "verdict"))
+    verdict = verdict_lines(rows_of(root / "evaluation" / "verdict.csv", "verdict"))
+    found += verdict or judge_lines(rows_of(root / "evaluation" / "judge.csv", "judge"), lengths)
     if (root / "report.html").is_file():
         found.append(f"Report: {root / 'report.html'} (open it in a browser; it needs no network)")
     if (root / "tables" / "candidates.html").is_file():

@@ -34,9 +34,8 @@ ADVICE = {
     "own": "Rate responses that the model itself wrote, sampled from an SFT checkpoint, good and bad ones "
     "for each prompt, and add them to labels.judge: a judge that knows only the responses of others learns "
     "their style.",
-    "choice": "The rounds train on a choice that is no better than a random one. Mend the judge on own "
-    "responses first; where that holds, raise samples_per_prompt, and compare with a variant of "
-    "training.selection: random.",
+    "choice": "The rounds train on this choice. Mend the judge on own responses first; where that holds, "
+    "raise samples_per_prompt, and compare with a variant of training.selection: random.",
     "length": "Read tables/candidates.html: is the longer choice the better one? If not, add to labels.judge "
     "long responses that are bad and short ones that are good, for the same prompt.",
     "prompts": "tables/prompt_filters.csv says which filter drops them. Lower prompts.temperature, or write "
@@ -181,6 +180,13 @@ def together(names: list[str]) -> str:
 SELF_GRADED = "by the judge that chose the training data, which so grades its own choice"
 
 
+def compared(row: Row, checked: bool) -> str:
+    """What a difference in a row of the summary is measured on."""
+    if checked:
+        return f"checks passed on {row['benchmark']}, paired over {row['checked_prompts']} prompts"
+    return f"mean score on {row['benchmark']}, 0-10, paired over {row['prompts']} prompts, {SELF_GRADED}"
+
+
 def model_links(summary: list[Row]) -> list[Row]:
     """SFT against base, and each round against the one before and against the SFT.
 
@@ -194,11 +200,6 @@ def model_links(summary: list[Row]) -> list[Row]:
     sft = [c for c in own if c.startswith("sft-")]
     rounds = [c for c in own if c.startswith("round-")]
     suffix = "" if checked else "_judge"
-
-    def compared(row: Row) -> str:
-        if checked:
-            return f"checks passed on {row['benchmark']}, paired over {row['checked_prompts']} prompts"
-        return f"mean score on {row['benchmark']}, 0-10, paired over {row['prompts']} prompts, {SELF_GRADED}"
 
     def gains(first: str, second: str) -> tuple[str, str]:
         what = ("pass", "more checks") if checked else ("have", "a better score")
@@ -218,7 +219,7 @@ def model_links(summary: list[Row]) -> list[Row]:
             negated(interval_of(own["base"], f"vs_sft{suffix}")),
             0.0,
             advice=ADVICE["sft"],
-            detail=compared(own["base"]),
+            detail=compared(own["base"], checked),
             reason=unmeasured,
         )
     ]
@@ -237,7 +238,7 @@ def model_links(summary: list[Row]) -> list[Row]:
                     interval_of(row, f"{column}{suffix}"),
                     0.0,
                     advice=ADVICE["round"],
-                    detail=compared(row),
+                    detail=compared(row, checked),
                     reason=unmeasured,
                 )
             )
@@ -254,7 +255,7 @@ def model_links(summary: list[Row]) -> list[Row]:
                     interval_of(row, "vs_sft"),
                     0.0,
                     advice=ADVICE["round"],
-                    detail=compared(row),
+                    detail=compared(row, checked),
                 )
             )
     return rows
@@ -435,40 +436,38 @@ def weakest(links: list[Row]) -> Row | None:
     return None
 
 
-def overall(links: list[Row]) -> Row:
+def overall(summary: list[Row], links: list[Row]) -> Row:
     """The first row: whether the rounds made the model better than the SFT, and the first weak link if not.
 
     Args:
-        links: all others; that of the last round against the SFT decides.
+        summary: rows of evaluation/summary.csv.
+        links: all other rows; that of the last round against the SFT decides.
     """
-    gains = [row for row in links if row["link"].startswith("round-") and row["link"].endswith("_SFT")]
     weak = weakest(links)
-    cause = (
-        "Every link before it holds or was not measured."
-        if weak is None
-        else f"The first weak link is {told(weak)}."
-    )
+    advice = weak["advice"] if weak else ADVICE["round"]
+    gains = [row for row in links if row["link"].startswith("round-") and row["link"].endswith("_SFT")]
     if not gains:
+        says = "This run has no judged rounds: it ends with the SFT."
+        if weak:
+            says += f" The first weak link is {told(weak)}."
         nothing = dict.fromkeys(("value", "low", "high"))
-        says = "This run has no judged rounds: it ends with the SFT." + (f" {cause}" if weak else "")
-        advice = weak["advice"] if weak else ""
-        return {"link": OVERALL, "says": says, **nothing, "threshold": 0.0} | {
-            "holds": NOT_MEASURED,
-            "advice": advice,
-        }
+        more = {"threshold": 0.0, "holds": NOT_MEASURED, "advice": advice if weak else ""}
+        return {"link": OVERALL, "says": says} | nothing | more
     gain = gains[-1]
-    opening = {
-        YES: "The rounds made the model better",
-        NO: "The rounds did not make the model better",
-        UNCLEAR: "The rounds did not show a gain",
-        NOT_MEASURED: "It was not measured whether the rounds made the model better",
+    name, checked = main_benchmark(summary)
+    own = {row["checkpoint"]: row for row in summary if row["benchmark"] == name}
+    last, sft = list(own)[-1], [c for c in own if c.startswith("sft-")]
+    number = f"{figure(gain)}, {last} minus {together(sft)} ({compared(own[last], checked)})"
+    says = {
+        YES: f"The rounds made the model better: {number}.",
+        NO: f"The rounds did not make the model better: {number}.",
+        UNCLEAR: f"The rounds did not show a gain: {number}.",
+        NOT_MEASURED: gain["says"],
     }[gain["holds"]]
-    number = f": {figure(gain)}" if gain["value"] is not None else ""
     if gain["holds"] == YES:
-        weak, cause = None, ""
-    says = f"{opening}{number}. {gain['says']} {cause}".strip()
-    advice = gain["advice"] if weak is None else weak["advice"]
-    return gain | {"link": OVERALL, "says": says, "advice": advice}
+        return gain | {"link": OVERALL, "says": says}
+    cause = f"The first weak link is {told(weak)}." if weak else "No link before it is weak."
+    return gain | {"link": OVERALL, "says": f"{says} {cause}", "advice": advice}
 
 
 def verdict(summary: list[Row], judge: list[Row], length: list[Row], filters: list[Row]) -> list[Row]:
@@ -485,7 +484,7 @@ def verdict(summary: list[Row], judge: list[Row], length: list[Row], filters: li
         *length_links(length, summary),
         *prompt_links(filters),
     ]
-    return [overall(links), *links]
+    return [overall(summary, links), *links]
 
 
 # the gate
