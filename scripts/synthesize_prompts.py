@@ -11,7 +11,8 @@ Reads:
 Writes:
     prompts: `raw_prompt` table, one row an item in index order: prompt_id (hash of the text),
         prompt (stripped), source ("synthetic"), examples (prompt_ids of the few-shot examples),
-        finish_reason ("length" = unfinished).
+        finish_reason ("length" = unfinished), logprob (mean natural log-probability of its tokens under the
+        base model, before temperature and nucleus).
 
 Params:
     seed: seed of the run. engine: the config's `engine`. shard: index of this job.
@@ -104,6 +105,7 @@ def main(
                 top_p=top_p,
                 max_tokens=max_tokens,
                 stop=STOP,
+                logprob=True,
             )
         )
     rows = []
@@ -116,6 +118,8 @@ def main(
                 "source": "synthetic",
                 "examples": context,
                 "finish_reason": completion.finish_reason,
+                # Rounded: its last digits may differ with the requests that are computed beside it.
+                "logprob": None if completion.logprob is None else round(completion.logprob, 4),
             }
         )
     write_table(prompts, "raw_prompt", rows)

@@ -16,6 +16,8 @@ Writes:
 
 Params:
     seed: seed of the run. min_words: a prompt of fewer words is dropped.
+    require_end: whether a prompt must end as a request does. min_function_words: smallest share of function
+        words of the seeds' languages. blocked: words that no prompt may hold. perplexity_band: quantiles.
     near_duplicate: estimated Jaccard similarity from which two prompts are the same.
     overlap: share of a prompt's word 3-grams in one other prompt from which it is contaminated.
     max_model_len: of the engine. max_tokens: longest response. A prompt is dropped where a response to it,
@@ -33,8 +35,16 @@ from alma.errors import InputError
 from alma.fewshot import has_marker
 from alma.ids import hashed_int
 from alma.lengths import prompt_lengths
+from alma.prompt_filters import (
+    blocked_words,
+    ends_like_a_request,
+    fits_the_seeds,
+    function_word_share,
+    in_band,
+    seed_languages,
+)
 from alma.stated import STATED_KINDS, stated_checks
-from alma.tables import read_table, read_tables, write_table
+from alma.tables import read_table, read_tables, user_text, write_table
 from alma.tokenizer import load_tokenizer
 
 Row = dict[str, Any]
@@ -106,6 +116,10 @@ def main(
     *,
     seed: int,
     min_words: int,
+    require_end: bool,
+    min_function_words: float,
+    blocked: list[str],
+    perplexity_band: list[float],
     near_duplicate: float,
     overlap: float,
     max_model_len: int,
@@ -117,7 +131,12 @@ def main(
     rows.sort(
         key=lambda row: (hashed_int("unique", seed, row["prompt_id"]), row["prompt_id"], row["examples"])
     )
+    if perplexity_band[0] >= perplexity_band[1]:
+        raise InputError(
+            f"prompts.perplexity_band: found {perplexity_band}, expected the lower quantile first"
+        )
     sft_rows = read_table(sft, "sft")
+    prompts_of_seeds = [user_text(row["prompt"]) for row in sft_rows]
     seeds = [text for row in sft_rows for text in user_texts(row)]
     seeds += [row["prompt"] for row in read_tables(judge, "judge")]
     seeds += [row["prompt"] for row in read_table(judge_benchmark, "judge_pair")]
@@ -131,10 +150,27 @@ def main(
         lengths = prompt_lengths(loaded, [row["prompt"] for row in rows], max_tokens)
         return [row for row, length in zip(rows, lengths, strict=True) if length <= max_model_len]
 
+    languages, holds_blocked = seed_languages(prompts_of_seeds), blocked_words(blocked)
+    tests: dict[str, Callable[[str], bool]] = {
+        "no_end": lambda text: not require_end or ends_like_a_request(text),
+        "other_language": lambda text: function_word_share(text, languages) >= min_function_words,
+        "blocked_word": lambda text: not holds_blocked(text),
+    }
+    used = {name for name, keeps in tests.items() if fits_the_seeds(name, keeps, prompts_of_seeds)}
+
+    def by_text(name: str) -> Callable[[list[Row]], list[Row]]:
+        return lambda rows: [row for row in rows if name not in used or tests[name](row["prompt"])]
+
+    def probable(rows: list[Row]) -> list[Row]:
+        flags = in_band([row["logprob"] for row in rows], (perplexity_band[0], perplexity_band[1]))
+        return [row for row, kept in zip(rows, flags, strict=True) if kept]
+
     steps: list[tuple[str, Callable[[list[Row]], list[Row]]]] = [
         ("unfinished", lambda rows: [r for r in rows if r["finish_reason"] == "stop"]),
         ("too_short", lambda rows: [r for r in rows if len(folded_words(r["prompt"])) >= min_words]),
         ("marker_or_answer", lambda rows: [r for r in rows if not has_marker(r["prompt"])]),
+        *((name, by_text(name)) for name in tests),
+        ("perplexity", probable),
         ("exact_duplicate", distinct),
         ("near_duplicate", lambda rows: without_near_duplicates(rows, near_duplicate)),
         ("few_shot_overlap", lambda rows: without_own_overlap(rows, sft_rows, overlap)),

@@ -35,6 +35,7 @@ from alma.fewshot import (
 )
 from alma.ids import content_id, request_seed
 from alma.pooling import embed_texts, load_encoder, mean_pooled
+from alma.prompt_filters import ends_like_a_request, in_band
 from alma.tables import (
     assistant,
     count_rows,
@@ -206,12 +207,13 @@ def raw(text: str, examples: tuple[str, ...] = (), finish_reason: str = "stop") 
         "source": "synthetic",
         "examples": [content_id("prompt", example) for example in examples],
         "finish_reason": finish_reason,
+        "logprob": -1.0,
     }
 
 
 def kept(text: str) -> dict:
     """A row of the prompt table."""
-    return {k: v for k, v in raw(text).items() if k != "finish_reason"} | {"checks": "[]"}
+    return {k: v for k, v in raw(text).items() if k not in ("finish_reason", "logprob")} | {"checks": "[]"}
 
 
 def judge_row(text: str) -> dict:
@@ -250,6 +252,7 @@ def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), 
     ]
     write_table(tmp_path / "eval.parquet", "eval", eval_rows)
     values = {"seed": 0, "min_words": 3, "near_duplicate": 0.7, "overlap": 0.5}
+    values |= {"require_end": False, "min_function_words": 0, "blocked": [], "perplexity_band": [0, 1]}
     values |= {"max_model_len": 10**6, "max_tokens": 10}  # test_lengths.py has shorter ones
     unique_prompts.load_tokenizer = lambda folder: Characters()
     unique_prompts.main(
@@ -752,3 +755,68 @@ def test_all_examples_of_a_context_are_of_one_group(tmp_path, monkeypatch) -> No
     contexts = [{kinds[key] for key in row["examples"]} for row in rows]
     assert all(len(found) == 1 for found in contexts)
     assert sum(found == {True} for found in contexts) == 10
+
+
+@pytest.mark.parametrize(
+    ("bad", "name", "keys"),
+    [
+        ("Describe the tools that a gardener", "no_end", {"require_end": True}),
+        ("Describe the tools that a gardener needs,", "no_end", {"require_end": True}),
+        ("Describe the tools that a gardener needs and the.", "no_end", {"require_end": True}),
+        ("Describe what is wrong here:", "no_end", {"require_end": True}),
+        ("Salt, oil, bread, rice, tea.", "other_language", {"min_function_words": 0.1}),
+        ("Jaka jest dzisiaj pogoda nad waszym jeziorem?", "other_language", {"min_function_words": 0.1}),
+        ("Tell the IDIOT what you think of this.", "blocked_word", {"blocked": ["idiot", "shut up"]}),
+    ],
+)
+def test_filters_of_a_text_remove_their_kind(tmp_path, bad, name, keys) -> None:
+    seeds = [f"Explain to me what the {word} does in the house." for word in ("cat", "dog", "cow", "hen")]
+    left, removed = run_filters(tmp_path, [[raw(GOOD), raw(OTHER), raw(bad)]], sft=seeds, **keys)
+    assert left == {GOOD, OTHER}
+    assert removed == {key: int(key == name) for key in removed}
+
+
+def test_a_filter_that_the_seeds_do_not_pass_is_not_used(tmp_path, capsys) -> None:
+    seeds = ["Erkl\u00e4re mir den Regen", "\u4ec0\u4e48\u662f\u96e8", "What is the rain"]
+    keys = {"require_end": True, "min_function_words": 0.1, "blocked": ["rain"]}
+    left, _ = run_filters(tmp_path, [[raw("Nenne drei rote Dinge")]], sft=seeds, **keys)
+    assert left == {"Nenne drei rote Dinge"}
+    assert "no_end: not used, it would drop 3 of 3 seed prompts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ('End with "Good luck!"', True),
+        ("Is it (really)?", True),
+        ("Use the word 'tea'.", True),
+        ('Begin with "Only if".', True),
+        ("\u4ec0\u4e48\u662f\u96e8\uff1f", True),
+        ("What is", False),
+        ("Give me a list of the.", False),
+        ("!", True),
+        ("", False),
+    ],
+)
+def test_how_a_request_ends(text, ends) -> None:
+    assert ends_like_a_request(text) == ends
+
+
+def test_the_band_of_perplexity_is_cut_at_quantiles(tmp_path) -> None:
+    logprobs = [None, *(-i / 10 for i in range(11))]
+    assert in_band(logprobs, (0, 1)) == [True] * 12
+    assert in_band(logprobs, (0.1, 0.9)) == [False, False, *[True] * 9, False]
+    rows = [raw(GOOD) | {"logprob": -3.0}, raw(OTHER) | {"logprob": -1.0}]
+    left, removed = run_filters(tmp_path, [rows], perplexity_band=[0, 0.9])
+    assert left == {OTHER} and removed["perplexity"] == 1
+    with pytest.raises(InputError, match=r"prompts\.perplexity_band: found \[1, 0\]"):
+        run_filters(tmp_path, [rows], perplexity_band=[1, 0])
+
+
+def test_a_raw_prompt_tells_how_probable_it_is(tmp_path, monkeypatch) -> None:
+    def answer(index, request):
+        assert request.logprob
+        return Completion("one", "stop", 3, -0.123456 if index else None)
+
+    rows, _ = synthesize(tmp_path, monkeypatch, SEEDS, answer, count=2)
+    assert [row["logprob"] for row in rows] == [None, -0.1235]

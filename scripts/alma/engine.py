@@ -25,15 +25,21 @@ class Request:
     top_p: float
     max_tokens: int
     stop: tuple[str, ...] = ()
+    logprob: bool = False  # whether the completion is to tell how probable it is
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A sampled text; `finish_reason` is "length" where the token limit cut it off, else "stop"."""
+    """A sampled text; `finish_reason` is "length" where the token limit cut it off, else "stop".
+
+    `logprob` is the mean natural log-probability of the tokens of `text`, before temperature and nucleus,
+    where the request asked for it and the text has any.
+    """
 
     text: str
     finish_reason: str
     tokens: int
+    logprob: float | None = None
 
 
 def use_gpu(device: str) -> bool:
@@ -88,6 +94,17 @@ def _log_lines(what: str, unit: str) -> Any:
     return bar
 
 
+def _mean_logprob(output: Any) -> float | None:
+    """Mean log-probability of the tokens of a completion's text; those of its stop string do not count."""
+    values, length = [], 0
+    for token, step in zip(output.token_ids, output.logprobs, strict=True):
+        if length >= len(output.text):
+            break
+        values.append(step[token].logprob)
+        length += len(step[token].decoded_token or "")
+    return sum(values) / len(values) if values else None
+
+
 class Engine:
     """A loaded checkpoint; see `open_engine`."""
 
@@ -121,6 +138,8 @@ class Engine:
                 top_p=r.top_p if r.temperature > 0 else 1.0,
                 max_tokens=r.max_tokens,
                 stop=list(r.stop) or None,
+                # Of the sampled token alone; raw (vLLM's default `logprobs_mode`): the model's own.
+                logprobs=0 if r.logprob else None,
             )
             for r in requests
         ]
@@ -129,7 +148,8 @@ class Engine:
         for output in outputs:
             first = output.outputs[0]
             reason = "stop" if first.finish_reason == "stop" else "length"
-            results.append(Completion(first.text, reason, len(first.token_ids)))
+            logprob = _mean_logprob(first) if first.logprobs else None
+            results.append(Completion(first.text, reason, len(first.token_ids), logprob))
         return results
 
     def rating_logprobs(

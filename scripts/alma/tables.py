@@ -83,7 +83,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
     # prompts
-    "raw_prompt": pa.schema([*_PROMPT, ("finish_reason", pa.string())]),
+    "raw_prompt": pa.schema(
+        [
+            *_PROMPT,
+            ("finish_reason", pa.string()),
+            ("logprob", pa.float64()),  # mean of its tokens under the base model, natural log; null if empty
+        ]
+    ),
     "prompt": pa.schema([*_PROMPT, _STATED]),
     "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float32()))]),
     "cluster": pa.schema(

@@ -327,8 +327,8 @@ def _write_recorded_run(made: Recorder) -> None:
     written = [{k: v for k, v in row.items() if k != "checks"} for row in prompts]
     raw = [made.at(f"prompts/raw/{shard}.parquet") for shard in (0, 1)]
     for shard, path in enumerate(raw):
-        finished = [row | {"finish_reason": "stop"} for row in written[shard::2]]
-        cut_off = [row | {"finish_reason": "length"} for row in written[1 - shard :: 2]]
+        finished = [row | {"finish_reason": "stop", "logprob": -1.0} for row in written[shard::2]]
+        cut_off = [row | {"finish_reason": "length", "logprob": -1.0} for row in written[1 - shard :: 2]]
         write_table(path, "raw_prompt", [*cut_off, *finished])
         names = {"shard": str(shard)}
         made.record("synthesize_prompts", [*made.model("base"), seeds], [path], names, seed=0, shard=shard)

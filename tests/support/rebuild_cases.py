@@ -212,6 +212,12 @@ CASES = [
         override={"prompts_per_round": 6},
     ),
     Case(
+        "prompt-filter",
+        "change a filter of prompts that drops as many as before (`prompts.min_words`)",
+        {"unique_prompts"},
+        override={"prompts": {"min_words": 5}},
+    ),
+    Case(
         "judge-training",
         "change `judge.training.epochs`",
         {"train_judge_seed"} | FROM_SEED_JUDGE,

@@ -19,6 +19,7 @@ class Request:
     top_p: float
     max_tokens: int
     stop: tuple[str, ...] = ()
+    logprob: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Completion:
     text: str
     finish_reason: str
     tokens: int
+    logprob: float | None = None
 
 
 def use_gpu(device):
@@ -45,7 +47,7 @@ class Engine:
         for request in requests:
             dice = self._random(request.token_ids, request.seed, request.temperature)
             text = " ".join(dice.choices(WORDS, k=dice.randint(6, 12))) + "."
-            found.append(Completion(text, "stop", len(text)))
+            found.append(Completion(text, "stop", len(text), -1.0 if request.logprob else None))
         return found
 
     def rating_logprobs(self, prompts, ratings, what):
