@@ -71,6 +71,8 @@ rule verdict:
         gate=from_run("results/{run}/evaluation/gate.csv"),
         lengths=every_round("results/{run}/tables/rounds/{round}/length.csv"),
         filters=from_run("results/{run}/tables/prompt_filters.csv"),
+        quality=from_run("results/{run}/tables/prompt_quality.csv"),
+        sft=from_run("results/{run}/seeds/sft.parquet"),
     output:
         table=report(
             "results/{run}/evaluation/verdict.csv",

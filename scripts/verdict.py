@@ -2,7 +2,9 @@
 
 Reads:
     evaluation/summary.csv, evaluation/gate.csv (the links of the judge), tables/rounds/{round}/length.csv of
-    every round, tables/prompt_filters.csv (columns in `alma.csv_schemas`): all figures are taken from these.
+    every round, tables/prompt_filters.csv, tables/prompt_quality.csv (columns in `alma.csv_schemas`): all
+    figures are taken from these.
+    seeds/sft.parquet: how many of its prompts state a constraint that a program can read.
 Writes:
     evaluation/verdict.csv: the overall row, then one row per link (`alma.verdict`; docs/verdict.md).
     evaluation/verdict.html: the same for the first screen of the report, a part of a page.
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import read_csv_table, write_csv_table
+from alma.stated import stated_checks
 from alma.verdict import NO, NOT_MEASURED, UNCLEAR, YES, expected, figure, title, verdict
 
 Row = dict[str, Any]
@@ -63,22 +66,36 @@ def fragment(rows: list[Row]) -> str:
     )
 
 
+def stating(pairs: list[Row]) -> tuple[int, int]:
+    """How many prompts of SFT pairs state a constraint that a program can read, and how many there are.
+
+    As for the synthesis, the prompt is the last user message, and counts once.
+    """
+    prompts = {[m["content"] for m in row["prompt"] if m["role"] == "user"][-1] for row in pairs}
+    return sum(bool(stated_checks(prompt)) for prompt in prompts), len(prompts)
+
+
 def main(
     summary: str | Path,
     gate: str | Path,
     lengths: list[str],
     filters: str | Path,
+    quality: str | Path,
+    sft: str | Path,
     table: str | Path,
     html: str | Path,
 ) -> None:
     """Write the verdict; see the module's docstring."""
     from alma.files import write_text
+    from alma.tables import read_table
 
     rows = verdict(
         read_csv_table(summary, "summary"),
         read_csv_table(gate, "verdict"),
         [row for path in lengths for row in read_csv_table(path, "length")],
         read_csv_table(filters, "prompt_filters"),
+        read_csv_table(quality, "prompt_quality"),
+        stating(read_table(sft, "sft")),
     )
     for row in rows:
         print(f"{title(row)}: {row['holds']}. {row['says']}")
@@ -95,6 +112,8 @@ if "snakemake" in globals():
             snakemake.input.gate,
             list(snakemake.input.lengths),
             snakemake.input.filters,
+            snakemake.input.quality,
+            snakemake.input.sft,
             snakemake.output.table,
             snakemake.output.html,
             **config,

@@ -13,6 +13,7 @@ import yaml
 from alma import verdict
 from alma.csv_tables import CSV_TABLES, read_csv_table, write_csv_table
 from alma.errors import InputError
+from alma.tables import write_table
 from alma.verdict import NO, NOT_MEASURED, UNCLEAR, YES
 from alma.workflow.config import ROOT, merge
 from alma.workflow.plan import plan
@@ -70,6 +71,7 @@ def filters(*steps):
 
 
 KEPT = filters((5, 95), (5, 90))
+STATED = [{"kind": "any", "kept": 60}, {"kind": "json", "kept": 9}]
 
 
 def all_rows(**changes):
@@ -80,6 +82,8 @@ def all_rows(**changes):
         "selection": selection(),
         "length": lengths(),
         "filters": KEPT,
+        "quality": STATED,
+        "seeds": (80, 100),
     }
     tables |= changes
     judge = verdict.judge_links(tables.pop("judge"), tables.pop("selection"), "judge", "expected", 8)
@@ -101,6 +105,7 @@ LINKS = (
     "length_of_choice_in_round-2",
     "length_of_round-3_against_SFT",
     "prompts_kept_by_filters",
+    "prompts_that_state_a_constraint",
 )
 
 
@@ -148,7 +153,7 @@ def test_every_state_of_every_link(link):
             assert (" not " in row["says"] or " no better " in row["says"]) == (holds != YES)
             others = {r["holds"] for name, r in rows.items() if name not in (link, LINKS[0])}
             assert others <= {YES, NOT_MEASURED}, "one figure decides one link"
-    assert set(CASES) == set(LINKS) - {"prompts_kept_by_filters"}
+    assert set(CASES) == set(LINKS) - {link for link in LINKS if link.startswith("prompts")}
 
 
 def test_an_interval_that_ends_at_the_threshold_is_not_above_it():
@@ -161,12 +166,26 @@ def test_an_interval_that_ends_at_the_threshold_is_not_above_it():
 
 def test_the_share_of_prompts_kept():
     def row(table):
-        return all_rows(filters=table)["prompts_kept_by_filters"]
+        return all_rows(filters=table, quality=[])["prompts_kept_by_filters"]
 
     assert row(KEPT)["value"] == pytest.approx(0.9) and row(KEPT)["low"] < 0.9 < row(KEPT)["high"]
     assert row(filters((80, 20), (10, 10)))["holds"] == NO
     assert row(filters((5, 5)))["holds"] == UNCLEAR
     assert row([])["holds"] == row(filters((0, 0)))["holds"] == NOT_MEASURED
+
+
+def test_new_prompts_state_constraints_half_as_often_as_the_seeds():
+    def row(stating, seeds=(80, 100), **more):
+        quality = [{"kind": "any", "kept": stating}]
+        return all_rows(quality=quality, seeds=seeds, **more)["prompts_that_state_a_constraint"]
+
+    assert row(60)["value"] == pytest.approx(60 / 90) and row(60)["threshold"] == pytest.approx(0.4)
+    assert [row(stating)["holds"] for stating in (60, 20, 36)] == [YES, NO, UNCLEAR]
+    assert "in 20 of 90, and in 80 of 100 of the seeds" in row(20)["says"]
+    open_ended = row(20, seeds=(9, 100))
+    assert open_ended["holds"] == NOT_MEASURED and open_ended["advice"] == ""
+    assert "9 of 100 of those state one" in open_ended["says"]
+    assert row(0, seeds=(0, 0))["holds"] == row(0, filters=[])["holds"] == NOT_MEASURED
 
 
 # what is compared
@@ -356,6 +375,7 @@ def write_tables(folder, **changes):
         "selection": selection(),
         "length": lengths(),
         "prompt_filters": KEPT,
+        "prompt_quality": STATED,
     }
     for name, rows in (tables | changes).items():
         blank = {column: blank_cell(kind) for column, (kind, _) in CSV_TABLES[name].columns.items()}
@@ -371,13 +391,24 @@ def test_the_scripts_take_their_figures_from_the_tables(tmp_path):
     write_tables(tmp_path)
     assert check_the_judge(tmp_path) == ""
     made = tmp_path / "verdict.csv", tmp_path / "verdict.html"
-    first, gate, length, filters = [
-        tmp_path / f"{name}.csv" for name in ("summary", "gate", "length", "prompt_filters")
+    names = ("summary", "gate", "length", "prompt_filters", "prompt_quality")
+    first, gate, length, *prompts = [tmp_path / f"{name}.csv" for name in names]
+    texts = ["Name three rivers in one sentence.", "Why is the sky blue?", "Write two sentences on bees."]
+    texts += ["Describe a forest in one sentence.", texts[0], "Reply in two sentences: what is a lake?"]
+    pairs = [
+        {
+            "prompt_id": text,
+            "prompt": [{"role": "user", "content": "Hi."}, {"role": "user", "content": text}],
+            "completion": [{"role": "assistant", "content": "Fine."}],
+            "category": None,
+        }
+        for text in texts
     ]
-    write_verdict.main(first, gate, [str(length)], filters, *made)
+    write_table(tmp_path / "sft.parquet", "sft", pairs)
+    write_verdict.main(first, gate, [str(length)], *prompts, tmp_path / "sft.parquet", *made)
     rows = read_csv_table(made[0], "verdict")
     told = ("link", "says", "holds", "advice")
-    expected = [[row[key] for key in told] for row in all_rows().values()]
+    expected = [[row[key] for key in told] for row in all_rows(seeds=(4, 5)).values()]
     assert [[row[key] for key in told] for row in rows] == expected
     assert "The rounds made the model better: +0.10" in made[1].read_text()
 

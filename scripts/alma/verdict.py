@@ -17,6 +17,8 @@ Measured = tuple[float | None, float | None, float | None]  # value and the ends
 GUESSING = 0.5  # accuracy on pairs
 LENGTH_BAND = 1.25  # chosen words against the pool's, and the last model's against the SFT's, up or down
 PROMPTS_KEPT = 0.5  # share of the written prompts that pass the filters
+AS_OFTEN = 0.5  # how often new prompts state a constraint, as a share of how often the seeds' prompts do
+FEW = 0.1  # where fewer of the seeds' prompts state one, new ones need not
 
 YES, NO, UNCLEAR, NOT_MEASURED = "yes", "no", "unclear", "not measured"
 OVERALL = "rounds_made_the_model_better"  # the first row
@@ -40,6 +42,8 @@ ADVICE = {
     "long responses that are bad and short ones that are good, for the same prompt.",
     "prompts": "tables/prompt_filters.csv says which filter drops them. Lower prompts.temperature, or write "
     "the prompts of labels.sft more alike: new prompts are written after their example.",
+    "stated": "tables/prompt_quality.csv says which kinds of constraint get lost. Set prompts.group, so that "
+    "the examples of a new prompt are of one kind, and lower prompts.temperature.",
 }
 
 KINDS = {"expected": "real-valued", "integer": "integer"}  # of judge.score, as judge.csv calls them
@@ -401,14 +405,20 @@ def length_links(length: list[Row], summary: list[Row]) -> list[Row]:
     return rows
 
 
-def prompt_links(filters: list[Row]) -> list[Row]:
-    """Share of the written prompts that the filters keep.
+def prompt_links(filters: list[Row], quality: list[Row], seeds: tuple[int, int]) -> list[Row]:
+    """Share of the written prompts that the filters keep, and how many of these state a constraint.
 
     Args:
-        filters: rows of tables/prompt_filters.csv, in the order of the filters.
+        filters, quality: rows of tables/prompt_filters.csv, in the order of the filters, and of
+            tables/prompt_quality.csv.
+        seeds: how many prompts of the seeds state a constraint that a program can read, and how many there
+            are: new prompts are written after their example.
     """
     written = filters[0]["kept"] + filters[0]["removed"] if filters else 0
     kept = filters[-1]["kept"] if filters else 0
+    stating = next((row["kept"] for row in quality if row["kind"] == "any"), 0)
+    share = seeds[0] / seeds[1] if seeds[1] else 0.0
+    measured = kept > 0 and share >= FEW
     return [
         link(
             "prompts_kept_by_filters",
@@ -419,7 +429,17 @@ def prompt_links(filters: list[Row]) -> list[Row]:
             advice=ADVICE["prompts"],
             detail=f"{kept} of {written}",
             reason="none was written",
-        )
+        ),
+        link(
+            "prompts_that_state_a_constraint",
+            "new prompts state a constraint half as often as those of labels.sft, or more often",
+            "new prompts do not state a constraint half as often as those of labels.sft",
+            (stating / kept, *wilson(stating, kept)) if measured else (None, None, None),
+            AS_OFTEN * share,
+            advice=ADVICE["stated"] if measured else "",
+            detail=f"read by a program in {stating} of {kept}, and in {seeds[0]} of {seeds[1]} of the seeds",
+            reason="none was kept" if kept == 0 else f"{seeds[0]} of {seeds[1]} of those state one",
+        ),
     ]
 
 
@@ -470,11 +490,18 @@ def overall(summary: list[Row], links: list[Row]) -> Row:
     return gain | {"link": OVERALL, "says": f"{says} {cause}", "advice": advice}
 
 
-def verdict(summary: list[Row], judge: list[Row], length: list[Row], filters: list[Row]) -> list[Row]:
+def verdict(
+    summary: list[Row],
+    judge: list[Row],
+    length: list[Row],
+    filters: list[Row],
+    quality: list[Row],
+    seeds: tuple[int, int],
+) -> list[Row]:
     """All rows of evaluation/verdict.csv, the overall one first.
 
     Args:
-        judge: those of `judge_links`. The others: rows of tables, as in the functions above.
+        judge: those of `judge_links`. The others are the arguments of the functions above.
     """
     first, *rounds = model_links(summary)
     links = [
@@ -482,7 +509,7 @@ def verdict(summary: list[Row], judge: list[Row], length: list[Row], filters: li
         *judge,
         *rounds,
         *length_links(length, summary),
-        *prompt_links(filters),
+        *prompt_links(filters, quality, seeds),
     ]
     return [overall(summary, links), *links]
 
