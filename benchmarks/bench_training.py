@@ -55,14 +55,14 @@ def main(model_dir: Path, count: int = 24) -> None:
     from torch.nn.functional import cross_entropy
 
     from alma.checkpoints import eos_ids, load_model
-    from alma.judge_training import judge_conversations
+    from alma.judge_training import human_ratings, judge_conversations
     from alma.tokenizer import load_tokenizer
     from alma.trainable import freeze_below
     from alma.training import row_loss
     from alma.training_data import one_row, sft_examples
 
     model, tokenizer = load_model(model_dir, "float32"), load_tokenizer(model_dir)
-    conversations = judge_conversations(judge_rows(count), [0])
+    conversations = judge_conversations(human_ratings(judge_rows(count)), [0])
     examples = sft_examples(tokenizer, conversations, eos_ids(model, tokenizer), 512, "judge.training")
     batches = [examples[i : i + MICRO_BATCH] for i in range(0, len(examples), MICRO_BATCH)]
 

@@ -54,6 +54,7 @@ rule train_judge_seed:
             seed=lambda w: [seed_of(w, "judge"), "judge-seed"],
             device=from_config("engine", "device"),
             training=training("judge", "training"),
+            loss=from_config("judge", "loss"),
         ),
         uncompared=uncompared(training=saves("judge", "training")),
     message:
@@ -157,6 +158,7 @@ rule train_judge:
             seed=lambda w: [seed_of(w, "judge"), "judge"],
             device=from_config("engine", "device"),
             training=training("judge", "distillation", "training"),
+            loss=from_config("judge", "loss"),
             replay=from_config("judge", "distillation", "replay"),
             target=from_config("judge", "distillation", "target"),
         ),

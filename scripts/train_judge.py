@@ -9,9 +9,9 @@ Writes:
     models/judge/: the checkpoint.
     tables/training/judge.csv (`training_curve` of `alma.csv_schemas`).
 Params:
-    seed (list), device (auto, cpu, cuda), training (judge.distillation.training), replay (how many
-    responses with human scores are trained on again), target (distribution, sampled, integer: what of
-    its own scores the judge is trained on).
+    seed (list), device (auto, cpu, cuda), training (judge.distillation.training), loss (judge.loss),
+    replay (how many responses with human scores are trained on again), target (distribution, sampled,
+    integer: what of its own scores the judge is trained on).
 """
 
 from pathlib import Path
@@ -37,18 +37,26 @@ def main(
     seed: list[Any],
     device: str,
     training: dict[str, Any],
+    loss: dict[str, float],
     replay: int,
     target: str,
 ) -> None:
     """Train `model` to give the scores of `replay` responses of `seeds` and of all `pairs`."""
-    from alma.judge_training import distillation_targets, human_ratings, judge_conversations, rating_targets
+    from alma.judge_training import (
+        distillation_targets,
+        human_ratings,
+        judge_conversations,
+        rating_targets,
+        rating_terms,
+    )
     from alma.tables import read_table
     from alma.training import train_supervised
 
     human = replayed(human_ratings(read_table(seeds, "judge")), replay, seed)
     distilled = distillation_targets(read_table(pairs, "distilled"), target, seed)
     print(f"training on {len(human)} human scores and {len(distilled)} of the judge's own")
-    rows = human + distilled
+    # No order of two responses is learned from what the judge itself thinks of them.
+    rows = human + [row | {"ranked": False} for row in distilled]
     train_supervised(
         model,
         judge_conversations(rows, seed),
@@ -60,6 +68,7 @@ def main(
         shuffle=False,
         key="judge.distillation.training",
         soft=rating_targets,
+        terms=rating_terms(loss),
     )
 
 

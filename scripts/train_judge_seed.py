@@ -7,7 +7,7 @@ Writes:
     models/judge-seed/: the checkpoint.
     tables/training/judge-seed.csv (`training_curve` of `alma.csv_schemas`).
 Params:
-    seed (list), device (auto, cpu, cuda), training (judge.training).
+    seed (list), device (auto, cpu, cuda), training (judge.training), loss (judge.loss).
 """
 
 from pathlib import Path
@@ -23,9 +23,10 @@ def main(
     seed: list[Any],
     device: str,
     training: dict[str, Any],
+    loss: dict[str, float],
 ) -> None:
     """Train `model` to give the scores of `seeds`."""
-    from alma.judge_training import human_ratings, judge_conversations, rating_targets
+    from alma.judge_training import human_ratings, judge_conversations, rating_targets, rating_terms
     from alma.tables import read_table
     from alma.training import train_supervised
 
@@ -40,6 +41,7 @@ def main(
         shuffle=False,
         key="judge.training",
         soft=rating_targets,
+        terms=rating_terms(loss),
     )
 
 

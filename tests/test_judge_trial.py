@@ -54,8 +54,9 @@ def test_a_response_without_a_score_counts_half_and_is_chosen_last():
 
 def test_changes_go_to_the_training_of_the_judge():
     config = {"judge": {"training": {"epochs": 3, "last_layers": 15}}}
-    changed = judge_trial.changed(config, ["last_layers=null", "judge.dtype=float32"])
-    assert changed["judge"] == {"training": {"epochs": 3, "last_layers": None}, "dtype": "float32"}
+    changed = judge_trial.changed(config, ["last_layers=null", "loss.ranking=1", "judge.dtype=float32"])
+    assert changed["judge"]["training"] == {"epochs": 3, "last_layers": None}
+    assert (changed["judge"]["loss"], changed["judge"]["dtype"]) == ({"ranking": 1}, "float32")
     with pytest.raises(InputError, match="KEY=VALUE"):
         judge_trial.changed(config, ["last_layers"])
 

@@ -25,16 +25,19 @@ from alma.csv_tables import read_csv_table
 from alma.errors import InputError
 from alma.files import sha256_of
 from alma.judge_training import (
+    RatingTerms,
     certain,
     distillation_targets,
     human_ratings,
     judge_conversations,
     rating_targets,
+    rating_terms,
     split_score,
 )
 from alma.judging import (
     PREFILL,
     expected_rating,
+    first_tokens,
     integer_rating,
     judge_messages,
     rating_probabilities,
@@ -618,6 +621,117 @@ def test_soft_targets_give_the_expected_cross_entropy(joined, tmp_path):
         assert loss.item() == pytest.approx(wanted, rel=1e-5) and count == labels
 
 
+def rated_rows():
+    """Conversations with three prompts: two with responses of different scores, one that is not ranked."""
+    groups = {"p": (9.0, 2.5, 2.5), "q": (10.0, 0.0), "r": (7.0, 3.0)}
+    rows = [
+        {"prompt_id": prompt, "response_id": f"{prompt}{i}", "prompt": f"Say {prompt}.", "score": score}
+        | {"response": f"{prompt} {'yes ' * i}"}
+        for prompt, scores in groups.items()
+        for i, score in enumerate(scores)
+    ]
+    return judge_conversations(
+        [row | {"ranked": row["prompt"] != "Say r."} for row in human_ratings(rows)], [0]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("joined", [(), ("00", "10"), RATINGS], ids=["two tokens", "mixed", "one token"])
+def test_the_terms_of_the_expected_rating_by_hand(joined, tmp_path):
+    """Against float64, rating by rating and pair by pair, in a row and padded."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from alma.training import padded_loss, row_loss
+
+    make = partial(tiny_model.tiny_tokenizer, joined, bos=bool(joined))
+    folder = tiny_model.write_checkpoint(tmp_path / "m", make_tokenizer=make, template="plain")
+    tokenizer = load_tokenizer(folder)
+    terms, rows = RatingTerms(ranking=0.7, squared_error=0.2), rated_rows()
+    examples = sft_examples(tokenizer, rows, [EOS], 500, "judge.training", rating_targets, terms.target)
+    exact = load_model(folder, "float32").double()
+    for weights in exact.parameters():  # else all ratings are equally likely
+        weights.data *= 3
+
+    def nats(start, rating):
+        logits = exact(torch.tensor([[*start, *rating]])).logits[0].log_softmax(-1)
+        return sum(logits[len(start) - 1 + i, token].item() for i, token in enumerate(rating))
+
+    expected = []
+    for row in rows:
+        start = prompt_ids(tokenizer, row["prompt"], PREFILL)
+        p, _ = rating_probabilities([nats(start, r) for r in first_tokens(rating_tokens(tokenizer))])
+        expected.append(expected_rating(p))
+    gaps = [
+        a - b
+        for a, one in zip(expected, rows, strict=True)
+        for b, other in zip(expected, rows, strict=True)
+        if one["prompt"] != other["prompt"] and one["group"] == other["group"] >= 0
+        if one["score"] > other["score"]
+    ]
+    assert len(gaps) == 3 and max(expected) - min(expected) > 0.01
+    wanted = 0.7 * sum(math.log1p(math.exp(-gap)) for gap in gaps) / 3
+    wanted += 0.2 * sum((a - row["score"]) ** 2 for a, row in zip(expected, rows, strict=True)) / 7
+    model = exact.float()
+    openings = terms.openings(tokenizer)
+    assert len(openings) == (len(set(joined)) < 11)
+    term = partial(terms.loss, tokenizer=tokenizer)
+    pad = tokenizer.pad_token_id
+    row = one_row(examples, openings)
+    for loss_of, batch, plain in (
+        (partial(row_loss, cross_entropy=cross_entropy), row, one_row(examples)),
+        (padded_loss, padded(examples, pad, openings), padded(examples, pad)),
+    ):
+        (loss, count), (without, same) = loss_of(model, batch, term=term), loss_of(model, plain)
+        assert count == same
+        assert (loss - without).item() / count == pytest.approx(wanted, rel=1e-4)
+
+
+def test_no_term_without_a_weight():
+    assert rating_terms({"ranking": 0, "squared_error": 0.0}) is None
+    assert rating_terms({"ranking": 2, "squared_error": 0}) == RatingTerms(ranking=2)
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["rows", "padded"])
+def test_the_ranking_term_learns_the_order(tiny_checkpoint, tmp_path, tokenizer, monkeypatch, rows):
+    """On answers that tell which is better: the ranking loss of held-back pairs falls below that without."""
+    import torch
+
+    if not rows:
+        monkeypatch.setattr("alma.training.takes_rows", lambda model, examples: False)
+    words = ("yes", "no", "maybe", "later", "today", "never")
+    judged_rows = [
+        {"prompt_id": word, "response_id": f"{word}{good}", "annotator": 0, "prompt": f"Say {word}."}
+        | {"response": "Good, good." if good else "Bad, bad, bad.", "score": 5.4 if good else 4.6}
+        for word in words
+        for good in (0, 1)
+    ]
+    seeds = tmp_path / "judge.parquet"
+    write_table(seeds, "judge", judged_rows[:8])
+    terms, found = RatingTerms(ranking=1.0), {}
+    kept = judge_conversations(human_ratings(judged_rows[8:]), [0])
+    examples = sft_examples(tokenizer, kept, [EOS], 500, "judge.training", None, terms.target)
+    batch = padded(examples, tokenizer.pad_token_id, terms.openings(tokenizer))
+    for ranking in (0.0, 2.0):
+        out = tmp_path / f"judge-{ranking}"
+        train_judge_seed.main(
+            tiny_checkpoint,
+            seeds,
+            out,
+            tmp_path / "curve.csv",
+            seed=[0, "judge-seed"],
+            device="cpu",
+            training=TRAINING | {"epochs": 6, "max_length": 400, "save_steps": 100},
+            loss={"ranking": ranking, "squared_error": 0.0},
+        )
+        with torch.no_grad():
+            model = load_model(out, "float32")
+            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            read = logits[batch["rated_rows"], batch["rated_columns"]]
+            found[ranking] = terms.loss(read, batch, tokenizer).item()
+    assert found[2.0] < 0.8 * found[0.0]
+
+
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "padded"])
 def test_the_judge_learns_the_distribution(tiny_checkpoint, tmp_path, tokenizer, monkeypatch, rows):
     """A judge that is torn between 2 and 10 stays torn; a rounded mean would teach it 6."""
@@ -639,6 +753,7 @@ def test_the_judge_learns_the_distribution(tiny_checkpoint, tmp_path, tokenizer,
         seed=[0, "judge"],
         device="cpu",
         training=training,
+        loss={},
         replay=0,
         target="distribution",
     )
@@ -679,7 +794,7 @@ def test_the_judge_is_trained_on_human_scores_then_on_its_own(tiny_checkpoint, t
         for row in judged(14)[8:]
     ]
     write_table(distilled, "distilled", own)
-    common = {"device": "cpu", "training": TRAINING | {"max_length": 400}}
+    common = {"device": "cpu", "training": TRAINING | {"max_length": 400}, "loss": {}}
     first, second = tmp_path / "models" / "judge-seed", tmp_path / "models" / "judge"
     train_judge_seed.main(tiny_checkpoint, seeds, first, tmp_path / "a.csv", seed=[0, "judge-seed"], **common)
     assert "examples: 8 of at most judge.training.max_length" in capsys.readouterr().out

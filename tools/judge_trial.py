@@ -7,7 +7,7 @@ Reads:
     TRAIN: JSON Lines with prompt, response, score (0-10); several rows of one response are annotators.
     TEST: JSON Lines with prompt, response, truth (a number) and, where there is one, kind (text).
     The settings of the judge and the engine: those of --configfile, changed by each --set, whose key is one
-    of `judge.training`, or one of `judge` with its full path (`--set judge.dtype=float32`).
+    of `judge` (`loss.ranking`, `dtype`) or of `judge.training` (`epochs`).
 Writes:
     --table: one row per settings and seed. A row that is there is not measured again, so a trial that was
     killed goes on where it was; so does its training.
@@ -78,18 +78,19 @@ def read_rows(path: Path, number: str) -> list[dict[str, Any]]:
 
 
 def changed(config: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """A config with `KEY=VALUE` (YAML) laid over its `judge.training`, or over `judge` at `judge.KEY`."""
+    """A config with `KEY=VALUE` (YAML) laid over its `judge.training`, or over `judge` for a key of that."""
     import yaml
 
-    from alma.workflow.config import merge
+    from alma.workflow.config import load_schema, merge
 
+    keys = load_schema()["properties"]["judge"]["properties"]
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise InputError(f"--set: found {change!r}, expected KEY=VALUE")
-        path = key.split(".") if key.startswith("judge.") else ["judge", "training", *key.split(".")]
+        path = key.removeprefix("judge.").split(".")
         value = yaml.safe_load(text)
-        for part in reversed(path):
+        for part in reversed(["judge", *([] if path[0] in keys else ["training"]), *path]):
             value = {part: value}
         config = merge(config, value)
     return config
@@ -194,6 +195,7 @@ def trial(
         seed=[seed, "judge-seed"],
         device=config["engine"]["device"],
         training=config["judge"]["training"],
+        loss=config["judge"]["loss"],
     )
     middle = time.perf_counter()
     dtype = config["judge"]["dtype"]

@@ -223,8 +223,12 @@ def _loss_trainer_class(base: Any, loss_of: Any, *, trl_where_hard: bool) -> Any
     return LossTrainer
 
 
-def row_loss(model: Any, batch: dict[str, Any], cross_entropy: Any) -> tuple[Any, int]:
-    """Summed loss (nats, float32 scalar) of a batch of `one_row`, and the number of its labels."""
+def row_loss(model: Any, batch: dict[str, Any], cross_entropy: Any, term: Any = None) -> tuple[Any, int]:
+    """Summed loss (nats, float32 scalar) of a batch of `one_row`, and the number of its labels.
+
+    `term` gives, from the logits of a batch's ratings and the batch, what is added to the mean loss per
+    label (`alma.judge_training.RatingTerms`).
+    """
     targets = batch["shift_labels"][0]
     soft = batch.get("soft_columns")
     wanted = targets != IGNORED
@@ -232,6 +236,9 @@ def row_loss(model: Any, batch: dict[str, Any], cross_entropy: Any) -> tuple[Any
     if soft is not None:
         wanted = wanted.index_fill(0, soft, True)
         targets = targets.index_fill(0, soft, IGNORED)
+    if term is not None:
+        rated = batch["rated_columns"]
+        wanted = wanted.index_fill(0, rated.flatten(), True)
     kept = wanted.nonzero().flatten()
     logits = model(
         input_ids=batch["input_ids"],
@@ -244,11 +251,13 @@ def row_loss(model: Any, batch: dict[str, Any], cross_entropy: Any) -> tuple[Any
     if soft is not None:
         places = wanted.cumsum(0)[soft] - 1  # among those kept
         loss = loss + soft_loss(logits[places], batch)
+    if term is not None:
+        loss = loss + count * term(logits[wanted.cumsum(0)[rated] - 1], batch)
     return loss, count
 
 
-def padded_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, int]:
-    """Summed loss (nats, float32 scalar) of a batch of `padded`, and the number of its labels."""
+def padded_loss(model: Any, batch: dict[str, Any], term: Any = None) -> tuple[Any, int]:
+    """As `row_loss`, of a batch of `padded`."""
     from torch.nn.functional import cross_entropy
 
     targets = batch["shift_labels"]
@@ -263,6 +272,8 @@ def padded_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, int]:
     loss = cross_entropy(logits[kept].float(), targets[kept], reduction="sum")
     if soft is not None:
         loss = loss + soft_loss(logits[soft], batch)
+    if term is not None:
+        loss = loss + count * term(logits[batch["rated_rows"], batch["rated_columns"]], batch)
     return loss, count
 
 
@@ -372,6 +383,7 @@ def train_supervised(
     key: str,
     shuffle: bool = True,
     soft: Any = None,
+    terms: Any = None,
 ) -> None:
     """Fine-tune a checkpoint on prompt-completion rows, with the loss on the completions.
 
@@ -387,6 +399,7 @@ def train_supervised(
         key: config key of the training, for messages.
         shuffle: whether each epoch has a seeded order of its own; else all have that of `rows`.
         soft: gives the soft targets of a row (`alma.training_data.sft_examples`).
+        terms: what is added to the loss (`alma.judge_training.RatingTerms`), or None.
 
     Raises:
         InputError: no example is short enough, the chat template does not fit, or the loss is no
@@ -394,7 +407,11 @@ def train_supervised(
     """
     device = choose_device(device)
     start, tokenizer, stop_ids = _load(model, training, device, key)
-    examples = sft_examples(tokenizer, rows, stop_ids, training["max_length"], key, soft)
+    rated, openings, term = None, [], None
+    if terms is not None:
+        rated, openings = terms.target, terms.openings(tokenizer)
+        term = partial(terms.loss, tokenizer=tokenizer)
+    examples = sft_examples(tokenizer, rows, stop_ids, training["max_length"], key, soft, rated)
 
     from datasets import Dataset
     from torch.nn.functional import cross_entropy
@@ -402,19 +419,23 @@ def train_supervised(
 
     checkpoint = Path(checkpoint)
     folder = resume.resume_folder(checkpoint)
-    facts = _facts(Path(model), training, examples, seed=seed, device=device, shuffle=shuffle)
+    facts = _facts(
+        Path(model), training, examples, seed=seed, device=device, shuffle=shuffle, terms=repr(terms)
+    )
     state = resume.last_checkpoint(folder, facts)
     number = hashed_int(*seed, bits=31)
     steps = total_steps(len(examples), training)
     values = arguments(training, steps=steps, seed=number, device=device, folder=folder)
     trainer_class, in_rows = _trainer_class(SFTTrainer, shuffle), takes_rows(start, examples)
-    collator: Any = one_row if in_rows else None
-    if not in_rows and "soft" in examples[0]:
-        trainer_class = _loss_trainer_class(trainer_class, padded_loss, trl_where_hard=False)
-        collator = partial(padded, pad_id=tokenizer.pad_token_id)
+    collator: Any = partial(one_row, openings=openings) if in_rows else None
+    if not in_rows and ("soft" in examples[0] or terms is not None):
+        in_batch = partial(padded_loss, term=term)
+        trainer_class = _loss_trainer_class(trainer_class, in_batch, trl_where_hard=False)
+        collator = partial(padded, pad_id=tokenizer.pad_token_id, openings=openings)
     if in_rows:
-        in_row = partial(row_loss, cross_entropy=cross_entropy)
-        trainer_class = _loss_trainer_class(trainer_class, in_row, trl_where_hard=device != "cpu")
+        in_row = partial(row_loss, cross_entropy=cross_entropy, term=term)
+        hard = device != "cpu" and terms is None
+        trainer_class = _loss_trainer_class(trainer_class, in_row, trl_where_hard=hard)
         values["include_num_input_tokens_seen"] = "all"  # a row has no padding, and its mask is 4D
     with _deterministic(device):
         trainer = trainer_class(

@@ -5,7 +5,7 @@ training starts: the prompt's ids are the start of the whole example's, the loss
 the completion, and the last token of the loss ends the sequence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from alma.chat_template import prompt_ids, render, token_ids
@@ -100,6 +100,7 @@ def sft_examples(
     max_length: int,
     key: str,
     soft: Callable[[Any, dict[str, Any], list[int]], list[dict[str, Any]]] | None = None,
+    rated: Callable[[Any, dict[str, Any], list[int]], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Prompt-completion rows as token ids and labels, in the order of the rows.
 
@@ -110,13 +111,16 @@ def sft_examples(
         max_length: a longer example is left out, never cut.
         key: config key of the training, for messages.
         soft: gives an example's soft targets from the tokenizer, the row and the token ids.
+        rated: gives, from the same, what a loss on expected ratings needs.
 
     Returns:
         Dicts of `input_ids` and `labels`, lists of equal length; a label is the token itself in the
         completion and `IGNORED` in the prompt. Where any example has soft targets, all have `soft`, a
         list of dicts: `weight` times the cross-entropy of `token` counts at `place` (an index of
         `input_ids`), or, with `after` >= 0, at the next place if the token at `place` were `after`.
-        Labels of places with soft targets do not count.
+        Labels of places with soft targets do not count. With `rated` all have `rated`, a dict: `place`
+        (index in `input_ids` of the rating), `score` (what its mean should be) and `group` (examples of one
+        group are compared, of -1 with none).
 
     Raises:
         InputError: no example is short enough, or the chat template does not fit.
@@ -131,6 +135,11 @@ def sft_examples(
         found = [soft(tokenizer, row, e["input_ids"]) for row, e in zip(rows, examples, strict=True)]
         if any(found):
             examples = [e | {"soft": targets} for e, targets in zip(examples, found, strict=True)]
+    if rated is not None:
+        examples = [
+            e | {"rated": rated(tokenizer, row, e["input_ids"])}
+            for row, e in zip(rows, examples, strict=True)
+        ]
     return _keep_short(examples, [len(e["input_ids"]) for e in examples], max_length, key)
 
 
@@ -151,7 +160,19 @@ def preference_examples(
     return _keep_short(examples, lengths, max_length, key)
 
 
-def one_row(examples: list[dict[str, Any]]) -> dict[str, Any]:
+def _asked(example: dict[str, Any], openings: Sequence[int]) -> list[tuple[int, int]]:
+    """Places of an example whose logits its targets need, as (place, after) of `sft_examples`.
+
+    First those of the soft targets; then, with `rated`, the rating's first token and its second one after
+    each of `openings`.
+    """
+    found = [(target["place"], target["after"]) for target in example.get("soft", ())]
+    if "rated" in example:
+        found += [(example["rated"]["place"], token) for token in (-1, *openings)]
+    return found
+
+
+def one_row(examples: list[dict[str, Any]], openings: Sequence[int] = ()) -> dict[str, Any]:
     """Lay a micro-batch out as one row without padding, where equal beginnings are computed once.
 
     The row holds the prompts as a tree: two examples share the tokens that both begin with, short of
@@ -160,12 +181,16 @@ def one_row(examples: list[dict[str, Any]]) -> dict[str, Any]:
     of a padded batch. The judge's examples share their rubric and, in part, their prompts, which is
     half of their tokens.
 
+    Args:
+        examples: of `sft_examples`.
+        openings: first tokens of the ratings of two tokens, where examples have `rated`.
+
     Returns:
         `input_ids`, `position_ids`, `labels`, `shift_labels`: int64 [1, S]; `shift_labels[0, i]` is
         the token that position i predicts, or `IGNORED`. `attention_mask`: bool [1, 1, S, S], true
-        where a position (row) sees another (column). With soft targets also `soft_columns`,
-        `soft_tokens` (int64 [T]) and `soft_weights` (float32 [T]): position, token that it may predict,
-        and weight. A token that a soft target follows and the example does not hold has a position too.
+        where a position (row) sees another (column). With soft targets and `rated` also what
+        `_target_tensors` returns. A token that a target follows and the example does not hold has a
+        position too.
     """
     import torch
 
@@ -174,7 +199,7 @@ def one_row(examples: list[dict[str, Any]]) -> dict[str, Any]:
     positions: list[int] = []
     targets: list[int] = []
     known: dict[tuple[int, int], int] = {}  # (place of the token before, token): its place
-    soft: list[tuple[int, int, float]] = []
+    read: list[list[tuple[int, int]]] = []
     for example in examples:
         own = max(example["labels"].count(IGNORED) - 1, 0)  # from here on nothing is shared
         place, places = -1, []
@@ -191,8 +216,8 @@ def one_row(examples: list[dict[str, Any]]) -> dict[str, Any]:
             positions.append(i)
             targets.append(example["labels"][i + 1] if i + 1 < len(example["labels"]) else IGNORED)
         aside: dict[int, int] = {}  # token that the example does not hold: its place
-        for target in example.get("soft", ()):
-            i, token = target["place"], target["after"]
+        read.append([])
+        for i, token in _asked(example, openings):
             if token < 0:
                 place = places[i - 1]
             elif token == example["input_ids"][i]:
@@ -205,7 +230,7 @@ def one_row(examples: list[dict[str, Any]]) -> dict[str, Any]:
                     positions.append(i)
                     targets.append(IGNORED)
                 place = aside[token]
-            soft.append((place, target["token"], target["weight"]))
+            read[-1].append((0, place))
     sees = torch.eye(len(ids), dtype=torch.bool)
     for place, last in enumerate(before):
         if last >= 0:
@@ -217,42 +242,69 @@ def one_row(examples: list[dict[str, Any]]) -> dict[str, Any]:
         "attention_mask": sees[None, None],
         "labels": shift_labels,  # the trainer looks for this name before it counts the targets
         "shift_labels": shift_labels,
-    } | _soft_tensors([(0, *target) for target in soft])
+    } | _target_tensors(examples, read)
 
 
-def _soft_tensors(soft: list[tuple[int, int, int, float]]) -> dict[str, Any]:
-    """Soft targets (row, column, token, weight) of a batch as tensors; none where there are none."""
+def _target_tensors(examples: list[dict[str, Any]], read: list[list[tuple[int, int]]]) -> dict[str, Any]:
+    """The targets of a batch beside its labels, as tensors; none where the examples have none.
+
+    Args:
+        examples: of the batch.
+        read: for each example row and column of each place of `_asked`.
+
+    Returns:
+        With soft targets `soft_rows`, `soft_columns`, `soft_tokens` (int64 [T]) and `soft_weights` (float32
+        [T]): position, token that it may predict, and weight. With `rated` the positions whose logits are
+        those of a rating's first token, and of its second after each opening: `rated_rows`, `rated_columns`
+        (int64 [B, 1 + openings]); and `rated_scores` (float32 [B]), `rated_groups` (int64 [B]).
+    """
     import torch
 
-    if not soft:
-        return {}
-    rows, columns, tokens, weights = zip(*soft, strict=True)
-    return {
-        "soft_rows": torch.tensor(rows),
-        "soft_columns": torch.tensor(columns),
-        "soft_tokens": torch.tensor(tokens),
-        "soft_weights": torch.tensor(weights, dtype=torch.float32),
-    }
+    tensors: dict[str, Any] = {}
+    targets = [example.get("soft", []) for example in examples]
+    if any(targets):
+        soft = [
+            (*place, target["token"], target["weight"])
+            for places, own in zip(read, targets, strict=True)
+            for place, target in zip(places, own, strict=False)
+        ]
+        rows, columns, tokens, weights = zip(*soft, strict=True)
+        tensors |= {
+            "soft_rows": torch.tensor(rows),
+            "soft_columns": torch.tensor(columns),
+            "soft_tokens": torch.tensor(tokens),
+            "soft_weights": torch.tensor(weights, dtype=torch.float32),
+        }
+    if "rated" in examples[0]:
+        rated = [example["rated"] for example in examples]
+        places = torch.tensor([places[len(own) :] for places, own in zip(read, targets, strict=True)])
+        tensors |= {
+            "rated_rows": places[..., 0],
+            "rated_columns": places[..., 1],
+            "rated_scores": torch.tensor([one["score"] for one in rated], dtype=torch.float32),
+            "rated_groups": torch.tensor([one["group"] for one in rated]),
+        }
+    return tensors
 
 
-def padded(examples: list[dict[str, Any]], pad_id: int) -> dict[str, Any]:
-    """Lay a micro-batch with soft targets out with padding, for models that do not take `one_row`.
+def padded(examples: list[dict[str, Any]], pad_id: int, openings: Sequence[int] = ()) -> dict[str, Any]:
+    """Lay a micro-batch with soft targets or `rated` out with padding, for models that do not take `one_row`.
 
-    A token that a soft target follows and the example does not hold needs a row of its own.
+    A token that a target follows and the example does not hold needs a row of its own.
 
     Returns:
         `input_ids`, `attention_mask`, `labels`, `shift_labels`: int64 [B, S], padded on the right, and
-        the soft targets as in `one_row`, with `soft_rows`.
+        what `_target_tensors` returns.
     """
     import torch
 
     rows = [example["input_ids"] for example in examples]
     targets = [[*example["labels"][1:], IGNORED] for example in examples]
-    soft: list[tuple[int, int, int, float]] = []
+    read: list[list[tuple[int, int]]] = []
     for number, example in enumerate(examples):
         aside: dict[int, int] = {}
-        for target in example.get("soft", ()):
-            i, token = target["place"], target["after"]
+        read.append([])
+        for i, token in _asked(example, openings):
             row, column = number, i - (token < 0)
             if token >= 0 and token != example["input_ids"][i]:
                 if token not in aside:
@@ -260,7 +312,7 @@ def padded(examples: list[dict[str, Any]], pad_id: int) -> dict[str, Any]:
                     rows.append([*example["input_ids"][:i], token])
                     targets.append([IGNORED] * (i + 1))
                 row = aside[token]
-            soft.append((row, column, target["token"], target["weight"]))
+            read[-1].append((row, column))
     width = max(map(len, rows))
     shift_labels = torch.tensor([row + [IGNORED] * (width - len(row)) for row in targets])
     return {
@@ -268,4 +320,4 @@ def padded(examples: list[dict[str, Any]], pad_id: int) -> dict[str, Any]:
         "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
         "labels": shift_labels,
         "shift_labels": shift_labels,
-    } | _soft_tensors(soft)
+    } | _target_tensors(examples, read)
