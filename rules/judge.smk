@@ -55,6 +55,7 @@ rule train_judge_seed:
             device=from_config("engine", "device"),
             training=training("judge", "training"),
             loss=from_config("judge", "loss"),
+            balance=from_config("judge", "balance"),
         ),
         uncompared=uncompared(training=saves("judge", "training")),
     message:
@@ -159,6 +160,7 @@ rule train_judge:
             device=from_config("engine", "device"),
             training=training("judge", "distillation", "training"),
             loss=from_config("judge", "loss"),
+            balance=from_config("judge", "balance"),
             replay=from_config("judge", "distillation", "replay"),
             target=from_config("judge", "distillation", "target"),
         ),

@@ -10,8 +10,8 @@ Writes:
     tables/training/judge.csv (`training_curve` of `alma.csv_schemas`).
 Params:
     seed (list), device (auto, cpu, cuda), training (judge.distillation.training), loss (judge.loss),
-    replay (how many responses with human scores are trained on again), target (distribution, sampled,
-    integer: what of its own scores the judge is trained on).
+    balance (none or within_prompt), replay (how many responses with human scores are trained on
+    again), target (distribution, sampled, integer: what of its own scores the judge is trained on).
 """
 
 from pathlib import Path
@@ -38,11 +38,13 @@ def main(
     device: str,
     training: dict[str, Any],
     loss: dict[str, float],
+    balance: str,
     replay: int,
     target: str,
 ) -> None:
     """Train `model` to give the scores of `replay` responses of `seeds` and of all `pairs`."""
     from alma.judge_training import (
+        balanced,
         distillation_targets,
         human_ratings,
         judge_conversations,
@@ -52,7 +54,8 @@ def main(
     from alma.tables import read_table
     from alma.training import train_supervised
 
-    human = replayed(human_ratings(read_table(seeds, "judge")), replay, seed)
+    human = balanced(human_ratings(read_table(seeds, "judge")), balance, seed[:1])  # those of judge-seed
+    human = replayed(human, replay, seed)
     distilled = distillation_targets(read_table(pairs, "distilled"), target, seed)
     print(f"training on {len(human)} human scores and {len(distilled)} of the judge's own")
     # No order of two responses is learned from what the judge itself thinks of them.

@@ -7,7 +7,8 @@ Writes:
     models/judge-seed/: the checkpoint.
     tables/training/judge-seed.csv (`training_curve` of `alma.csv_schemas`).
 Params:
-    seed (list), device (auto, cpu, cuda), training (judge.training), loss (judge.loss).
+    seed (list), device (auto, cpu, cuda), training (judge.training), loss (judge.loss),
+    balance (none or within_prompt).
 """
 
 from pathlib import Path
@@ -24,15 +25,17 @@ def main(
     device: str,
     training: dict[str, Any],
     loss: dict[str, float],
+    balance: str,
 ) -> None:
     """Train `model` to give the scores of `seeds`."""
-    from alma.judge_training import human_ratings, judge_conversations, rating_targets, rating_terms
+    from alma.judge_training import balanced, human_ratings, judge_conversations, rating_targets, rating_terms
     from alma.tables import read_table
     from alma.training import train_supervised
 
+    rows = balanced(human_ratings(read_table(seeds, "judge")), balance, seed[:1])
     train_supervised(
         model,
-        judge_conversations(human_ratings(read_table(seeds, "judge")), seed),
+        judge_conversations(rows, seed),
         checkpoint,
         curve,
         seed=seed,

@@ -26,6 +26,7 @@ from alma.errors import InputError
 from alma.files import sha256_of
 from alma.judge_training import (
     RatingTerms,
+    balanced,
     certain,
     distillation_targets,
     human_ratings,
@@ -538,6 +539,31 @@ def test_judge_conversations_hold_a_rating_and_the_others_if_there_are_any(token
     assert row["ratings"] == [0, 0, 0, 0.25, 0.25, 0, 0, 0, 0.5, 0, 0]  # its mean is that of 8 and 3.5
 
 
+def test_balance_keeps_as_many_good_as_bad_responses_to_each_prompt(capsys):
+    scores = {"p": (9, 8, 7, 2, 5), "q": (1, 6, 3, 4), "r": (9, 10), "s": (5,)}
+    rows = human_ratings(
+        [
+            {"prompt_id": prompt, "response_id": f"{prompt}{i}", "prompt": prompt, "response": str(i)}
+            | {"score": float(score)}
+            for prompt, given in scores.items()
+            for i, score in enumerate(given)
+        ]
+    )
+    assert balanced(rows, "none", [0]) == rows
+    found = balanced(rows, "within_prompt", [0])
+    means = {row["response_id"]: expected_rating(row["p"]) for row in found}
+    by_prompt = {prompt: sorted(means[name] for name in means if name[0] == prompt) for prompt in scores}
+    assert [len(by_prompt[prompt]) for prompt in "pqrs"] == [3, 2, 0, 1]
+    assert by_prompt["p"][:2] == [2, 5] and by_prompt["q"][1] == 6 and by_prompt["q"][0] < 5
+    assert "6 of 12 responses with human scores, 2 above 5" in capsys.readouterr().out
+    assert found == [row for row in rows if row in found]
+    assert balanced(rows[::-1], "within_prompt", [0]) == found[::-1]
+    chosen = {tuple(row["response_id"] for row in balanced(rows, "within_prompt", [i])) for i in range(9)}
+    assert len(chosen) > 1
+    with pytest.raises(InputError, match=r"judge\.balance: found within_prompt.*above and below 5"):
+        balanced(rows[9:], "within_prompt", [0])
+
+
 @given(st.floats(0, 10))
 def test_a_score_between_two_ratings_keeps_its_mean(score):
     p = split_score(score)
@@ -723,6 +749,7 @@ def test_the_ranking_term_learns_the_order(tiny_checkpoint, tmp_path, tokenizer,
             device="cpu",
             training=TRAINING | {"epochs": 6, "max_length": 400, "save_steps": 100},
             loss={"ranking": ranking, "squared_error": 0.0},
+            balance="none",
         )
         with torch.no_grad():
             model = load_model(out, "float32")
@@ -754,6 +781,7 @@ def test_the_judge_learns_the_distribution(tiny_checkpoint, tmp_path, tokenizer,
         device="cpu",
         training=training,
         loss={},
+        balance="none",
         replay=0,
         target="distribution",
     )
@@ -794,7 +822,7 @@ def test_the_judge_is_trained_on_human_scores_then_on_its_own(tiny_checkpoint, t
         for row in judged(14)[8:]
     ]
     write_table(distilled, "distilled", own)
-    common = {"device": "cpu", "training": TRAINING | {"max_length": 400}, "loss": {}}
+    common = {"device": "cpu", "training": TRAINING | {"max_length": 400}, "loss": {}, "balance": "none"}
     first, second = tmp_path / "models" / "judge-seed", tmp_path / "models" / "judge"
     train_judge_seed.main(tiny_checkpoint, seeds, first, tmp_path / "a.csv", seed=[0, "judge-seed"], **common)
     assert "examples: 8 of at most judge.training.max_length" in capsys.readouterr().out

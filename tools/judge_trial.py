@@ -196,6 +196,7 @@ def trial(
         device=config["engine"]["device"],
         training=config["judge"]["training"],
         loss=config["judge"]["loss"],
+        balance=config["judge"]["balance"],
     )
     middle = time.perf_counter()
     dtype = config["judge"]["dtype"]

@@ -55,6 +55,45 @@ def human_ratings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def balanced(rows: list[dict[str, Any]], balance: str, seed: list[Any]) -> list[dict[str, Any]]:
+    """Rows of `human_ratings`, in their order, of which no prompt tells whether its responses are good.
+
+    Args:
+        rows: with prompt, response_id and p.
+        balance: "within_prompt" keeps, of the responses to one prompt, equally many with a mean score above
+            and below 5, chosen by seeded hash, and all at 5; "none" keeps all rows.
+        seed: of the choice.
+
+    Raises:
+        InputError: no prompt has responses both above and below 5.
+    """
+    if balance == "none":
+        return rows
+    sides: dict[tuple[str, int], list[tuple[int, str]]] = {}
+    for row in rows:
+        mean = expected_rating(row["p"])
+        side = (mean > 5 + 1e-9) - (mean < 5 - 1e-9)
+        key = hashed_int(*seed, "balance", row["response_id"]), row["response_id"]
+        sides.setdefault((row["prompt"], side), []).append(key)
+    kept: set[str] = set()
+    pairs = 0
+    for prompt in {prompt for prompt, _ in sides}:
+        above, below = (sorted(sides.get((prompt, side), [])) for side in (1, -1))
+        count = min(len(above), len(below))
+        pairs += count
+        kept.update(name for _, name in above[:count] + below[:count] + sides.get((prompt, 0), []))
+    print(
+        f"judge.balance: {len(kept)} of {len(rows)} responses with human scores, {pairs} above 5 and "
+        f"as many below"
+    )
+    if not pairs:
+        raise InputError(
+            "judge.balance: found within_prompt, but no prompt of labels.judge has responses with scores "
+            "both above and below 5; rate several responses per prompt, or use none"
+        )
+    return [row for row in rows if row["response_id"] in kept]
+
+
 def distillation_targets(rows: list[dict[str, Any]], target: str, seed: list[Any]) -> list[dict[str, Any]]:
     """`distilled` rows with the `p` that the judge is trained on.
 
