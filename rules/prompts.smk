@@ -88,6 +88,7 @@ rule unique_prompts:
             min_function_words=from_config("prompts", "min_function_words"),
             blocked=from_config("prompts", "blocked_words"),
             perplexity_band=from_config("prompts", "perplexity_band"),
+            require_constraint=from_config("prompts", "require_constraint"),
             near_duplicate=from_config("prompts", "near_duplicate"),
             overlap=from_config("prompts", "overlap"),
             max_model_len=from_config("engine", "max_model_len"),

@@ -18,6 +18,7 @@ Params:
     seed: seed of the run. min_words: a prompt of fewer words is dropped.
     require_end: whether a prompt must end as a request does. min_function_words: smallest share of function
         words of the seeds' languages. blocked: words that no prompt may hold. perplexity_band: quantiles.
+    require_constraint: whether a prompt must state a constraint that `alma.stated` reads.
     near_duplicate: estimated Jaccard similarity from which two prompts are the same.
     overlap: share of a prompt's word 3-grams in one other prompt from which it is contaminated.
     max_model_len: of the engine. max_tokens: longest response. A prompt is dropped where a response to it,
@@ -120,6 +121,7 @@ def main(
     min_function_words: float,
     blocked: list[str],
     perplexity_band: list[float],
+    require_constraint: bool,
     near_duplicate: float,
     overlap: float,
     max_model_len: int,
@@ -171,6 +173,7 @@ def main(
         ("marker_or_answer", lambda rows: [r for r in rows if not has_marker(r["prompt"])]),
         *((name, by_text(name)) for name in tests),
         ("perplexity", probable),
+        ("no_constraint", lambda rows: [r for r in rows if stated[r["prompt"]] or not require_constraint]),
         ("exact_duplicate", distinct),
         ("near_duplicate", lambda rows: without_near_duplicates(rows, near_duplicate)),
         ("few_shot_overlap", lambda rows: without_own_overlap(rows, sft_rows, overlap)),

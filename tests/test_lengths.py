@@ -228,7 +228,13 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
             tables / "filters.csv",
             tables / "quality.csv",
             **{"seed": 0, "min_words": 3, "near_duplicate": 0.9, "overlap": 0.9},
-            **{"require_end": False, "min_function_words": 0, "blocked": [], "perplexity_band": [0, 1]},
+            **{
+                "require_end": False,
+                "min_function_words": 0,
+                "blocked": [],
+                "perplexity_band": [0, 1],
+                "require_constraint": False,
+            },
             **{"max_model_len": limit, "max_tokens": 30},
         )
         counts = read_csv_table(tables / "filters.csv", "prompt_filters")

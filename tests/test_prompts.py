@@ -253,6 +253,7 @@ def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), 
     write_table(tmp_path / "eval.parquet", "eval", eval_rows)
     values = {"seed": 0, "min_words": 3, "near_duplicate": 0.7, "overlap": 0.5}
     values |= {"require_end": False, "min_function_words": 0, "blocked": [], "perplexity_band": [0, 1]}
+    values |= {"require_constraint": False}
     values |= {"max_model_len": 10**6, "max_tokens": 10}  # test_lengths.py has shorter ones
     unique_prompts.load_tokenizer = lambda folder: Characters()
     unique_prompts.main(
@@ -811,6 +812,14 @@ def test_the_band_of_perplexity_is_cut_at_quantiles(tmp_path) -> None:
     assert left == {OTHER} and removed["perplexity"] == 1
     with pytest.raises(InputError, match=r"prompts\.perplexity_band: found \[1, 0\]"):
         run_filters(tmp_path, [rows], perplexity_band=[1, 0])
+
+
+def test_a_prompt_without_a_constraint_can_be_dropped(tmp_path) -> None:
+    listed = "Name the parts of a violin in exactly three bullet points."
+    rows = [raw("Describe a quiet morning at the harbour, please."), raw(listed)]
+    assert run_filters(tmp_path, [rows])[1]["no_constraint"] == 0
+    left, removed = run_filters(tmp_path, [rows], require_constraint=True)
+    assert left == {listed} and removed["no_constraint"] == 1
 
 
 def test_a_raw_prompt_tells_how_probable_it_is(tmp_path, monkeypatch) -> None:
