@@ -3,7 +3,8 @@
 # otherwise, and in which folder the environment of a choice lies).
 VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$(filter light,$(ENV)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-services lint bench replay lock clean-env
+STUDY := config/experiment.yaml
+.PHONY: help run experiment test test-fast test-services lint bench replay lock clean-env
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -11,6 +12,19 @@ help: ## this list
 run: ## set up .venv, then the whole workflow (on config.yaml unless ARGS has a --configfile)
 	@bash envs/setup.sh
 	$(VENV)/bin/snakemake --cores all $(ARGS)
+
+# One part after the other, in the order of their worth: a part that fails does not keep the next from its turn.
+experiment: ## the study of docs/results.md: hours, can be stopped and resumed (TABLE=seeds: one part; ARGS=-n: its plan)
+	@bash envs/setup.sh
+	@trap 'exit 130' INT TERM; failed=; \
+	for table in $(or $(TABLE),$$($(VENV)/bin/python tools/results.py --parts)); do \
+		files=$$($(VENV)/bin/python tools/results.py --files $$table) || exit 1; \
+		echo "experiment: $$table"; \
+		$(VENV)/bin/snakemake --cores all --configfile $(STUDY) --rerun-incomplete --keep-going $(ARGS) -- $$files \
+			|| failed="$$failed $$table"; \
+	done; \
+	$(VENV)/bin/python tools/results.py; \
+	test -z "$$failed" || { echo "experiment: not finished:$$failed (the same command goes on from there)"; exit 1; }
 
 test: ## set up .venv with the test tools, then the test suite
 	@bash envs/setup.sh test
