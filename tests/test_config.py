@@ -302,7 +302,7 @@ def test_configs_in_the_demonstration_s_size_keep_it(shipped, name):
     expected = {"ablations": {"run", "runs"}, "gemma3-270m": {"run", "engine.max_num_seqs"}}.get(name)
     if name == "experiment":
         expected = {"run", "runs", "engine.kv_cache_gib", "rounds", "prompts_per_round", "prompts_per_shard"}
-        expected |= {"samples_per_prompt", "samples_per_block"}
+        expected |= {"samples_per_prompt", "samples_per_block", "evaluation.benchmarks"}
         expected |= {f"prompts.{key}" for key in ("shards", "raw_per_shard", "clusters")}
     if name == "gemma3-270m":
         expected |= {
