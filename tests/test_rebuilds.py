@@ -42,6 +42,28 @@ def test_exactly_the_affected_jobs_run(finished, tmp_path, case):
     shutil.rmtree(run.folder)
 
 
+def test_a_gate_that_stops_costs_no_finished_round(finished, tmp_path):
+    """The stand-in's judge guesses: under stop its rounds end before they begin, and what was made stays."""
+    run = finished.copy(tmp_path / "run")
+    made = run.artifacts()
+    run.config = merged(run.config, {"judge": {"gate": "stop"}})
+    before = run.logs()
+    done = run.run()
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert (
+        printed.count("the judge is not fit to choose the rounds' training data, and judge.gate is stop") == 1
+    )
+    assert "Traceback" not in printed
+    after = run.logs()
+    ran = {name for name, time in after.items() if before.get(name) != time}
+    assert ran == {"small/gate_rounds.log"}
+    assert {path for path in made if path not in run.artifacts()} == {"small/judge/gate.txt"}
+    run.config = merged(run.config, {"judge": {"gate": "warn"}})
+    assert run.update()[1] == {"small/gate_rounds"}, "the rounds are still valid"
+    shutil.rmtree(run.folder)
+
+
 def test_a_copy_in_another_place_is_up_to_date(finished, tmp_path):
     """Also one whose files all have new time stamps."""
     shutil.copytree(finished.folder, tmp_path / "copy", copy_function=shutil.copyfile)

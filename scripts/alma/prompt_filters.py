@@ -13,7 +13,7 @@ from alma.checks import language_hits
 from alma.words import words_of
 
 # A filter that would drop more of the seeds than this is not used: it does not fit this kind of prompts
-# (prompts in a script without full stops, in a language without known function words, about insults).
+# (prompts in a script without periods, in a language without known function words, about insults).
 SEEDS_LOST = 0.1
 
 _CLOSERS = "\"'”’»)]}*_`"
