@@ -1,11 +1,9 @@
 """The trial of a judge outside the workflow: its measures, its settings, its table."""
 
 import csv
-import itertools
 import json
 import subprocess
 import sys
-from statistics import fmean
 
 import judge_trial
 import pytest
@@ -13,17 +11,6 @@ import yaml
 
 from alma.errors import InputError
 from alma.workflow.config import ROOT
-
-
-def test_the_choice_of_n_is_the_mean_over_all_sets_of_n():
-    scores, truths = [3.0, 9.0, 3.0, 5.0, 1.0], [1.0, 0.0, 0.0, 1.0, 1.0]
-    for n in (1, 2, 3, 5):
-        chosen = []
-        for some in itertools.combinations(range(5), n):
-            best = max(scores[i] for i in some)
-            chosen.append(fmean(truths[i] for i in some if scores[i] == best))
-        assert judge_trial.choice_of(n, scores, truths) == pytest.approx(fmean(chosen))
-    assert judge_trial.choice_of(9, scores, truths) == 0.0  # of all it has
 
 
 def rows_of(*groups):
@@ -47,9 +34,9 @@ def test_measures_of_a_judge():
     assert found["spearman_within"] == pytest.approx((0.894427191 - 1) / 2)
 
 
-def test_a_response_without_a_score_counts_half_and_is_chosen_last():
-    found = judge_trial.measures(rows_of(("json", [1, 0])), [None, 0.0], 2)
-    assert (found["pair_accuracy"], found["judge"]) == (0.5, 0.0)
+def test_a_response_without_a_score_is_never_chosen():
+    found = judge_trial.measures(rows_of(("json", [1, 0, 0]), ("json", [1])), [None, 0.0, 3.0, None], 2)
+    assert (found["prompts"], found["pairs"], found["pair_accuracy"], found["judge"]) == (2, 0, None, 0.0)
 
 
 def test_changes_go_to_the_training_of_the_judge():

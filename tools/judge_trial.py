@@ -19,7 +19,6 @@ import argparse
 import copy
 import csv
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -27,7 +26,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
@@ -96,73 +94,58 @@ def changed(config: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     return config
 
 
-def choice_of(n: int, scores: Sequence[float], truths: Sequence[float]) -> float:
-    """Mean truth of the choice by score among n of a prompt's responses, over all sets of n of them.
-
-    Responses with equal scores are chosen equally often. A prompt with fewer than n counts with all it has.
-    """
-    from alma.statistics import best_of_weights
-
-    by_score: dict[float, list[float]] = {}
-    for score, truth in zip(scores, truths, strict=True):
-        by_score.setdefault(score, []).append(truth)
-    means = [fmean(by_score[score]) for score in sorted(scores)]
-    weights = best_of_weights(len(means))[min(n, len(means)) - 1]
-    return math.fsum(w * t for w, t in zip(weights.tolist(), means, strict=True))
-
-
-def measures(rows: list[dict[str, Any]], scores: Sequence[float | None], n: int) -> dict[str, Any]:
-    """What a judge's scores are worth on responses with a truth.
+def measures(
+    rows: list[dict[str, Any]], scores: Sequence[float | None], n: int, tolerance: float = 0.0
+) -> dict[str, Any]:
+    """What a judge's scores are worth on responses with a truth (`alma.selection_quality`).
 
     Args:
         rows: prompt_id, truth and kind of each response.
-        scores: of each row, on 0-10; None where the judge gave none.
+        scores: of each row, on 0-10; None where the judge gave none: such a response is never chosen.
         n: responses to choose from.
+        tolerance: scores this close tie.
     """
-    from alma.statistics import bootstrap_mean, bootstrap_ratio, mean, pair_results, spearman
+    from alma.selection_quality import ALL_KINDS, Pool, measures_of
+    from alma.statistics import spearman
 
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(row["prompt_id"], []).append(i)
-    members = list(groups.values())
-    truths = [[float(rows[i]["truth"]) for i in group] for group in members]
-    given = [[scores[i] for i in group] for group in members]
-    read = [[-1.0 if s is None else s for s in group] for group in given]
-    pairs = [pair_results(s, t) for s, t in zip(given, truths, strict=True)]
-    rights, counts = [right for right, _ in pairs], [count for _, count in pairs]
-    low, high = bootstrap_ratio(rights, counts, RESAMPLES, "pairs")
-    kinds: dict[str, list[int]] = {}
-    for place, group in enumerate(members):
-        kinds.setdefault(str(rows[group[0]].get("kind", "all")), []).append(place)
+    pools = []
+    for group in groups.values():
+        kept = [(score, float(rows[i]["truth"])) for i in group if (score := scores[i]) is not None]
+        if kept:
+            given, truth = zip(*kept, strict=True)
+            kind = str(rows[group[0]].get("kind", ALL_KINDS))
+            pools.append(Pool(kind, len(group), given, truth, [0.0] * len(kept)))
+
+    def figures(pools: list[Pool], kind: str) -> dict[tuple[str, str], dict[str, Any]]:
+        found = measures_of(pools, kind, [n], tolerance=tolerance, resamples=RESAMPLES, seed="judge_trial")
+        return {(row["measure"], row["choice"]): row for row in found}
+
+    found = figures(pools, ALL_KINDS)
+    accuracy, gain = found["pair_accuracy", ""], found["judge_minus_random", ""]
     by_kind = {}
-    for kind, places in sorted(kinds.items()):
-        if total := sum(counts[p] for p in places):
-            by_kind[kind] = f"{kind} {sum(rights[p] for p in places) / total:.3f} ({total})"
-    random = [fmean(t) for t in truths]
-    judge = [choice_of(n, s, t) for s, t in zip(read, truths, strict=True)]
-    best = [choice_of(n, t, t) for t in truths]
-    gains = [a - b for a, b in zip(judge, random, strict=True)]
-    gain_low, gain_high = bootstrap_mean(gains, RESAMPLES, "gain")
-    flat = ([x for group in part for x in group] for part in (read, truths))
-    within = [spearman(s, t) for s, t in zip(read, truths, strict=True)]
-    spread = [math.sqrt(fmean((x - fmean(s)) ** 2 for x in s)) for s in read]
+    for kind in sorted({pool.kind for pool in pools}):
+        own = figures([pool for pool in pools if pool.kind == kind], kind)["pair_accuracy", ""]
+        if own["pairs"]:
+            by_kind[kind] = f"{kind} {own['value']:.3f} ({own['pairs']})"
+    read = [score for pool in pools for score in pool.scores], [t for pool in pools for t in pool.truth]
     return {
         "rows": len(rows),
-        "prompts": len(members),
-        "pairs": sum(counts),
-        "pair_accuracy": sum(rights) / sum(counts) if sum(counts) else None,
-        "pair_low": low,
-        "pair_high": high,
+        "prompts": len(groups),
+        "pairs": accuracy["pairs"],
+        "pair_accuracy": accuracy["value"],
+        "pair_low": accuracy["low"],
+        "pair_high": accuracy["high"],
         "n": n,
-        "random": fmean(random),
-        "judge": fmean(judge),
-        "best": fmean(best),
-        "judge_minus_random": fmean(gains),
-        "gain_low": gain_low,
-        "gain_high": gain_high,
-        "spearman": spearman(*flat),
-        "spearman_within": mean([value for value in within if value is not None]),
-        "spread": fmean(spread),
+        **{choice: found["quality", choice]["value"] for choice in ("random", "judge", "best")},
+        "judge_minus_random": gain["value"],
+        "gain_low": gain["low"],
+        "gain_high": gain["high"],
+        "spearman": spearman(*read),
+        "spearman_within": found["correlation_within", ""]["value"],
+        "spread": found["score_spread", ""]["value"],
         "by_kind": "; ".join(by_kind.values()),
     }
 
@@ -210,7 +193,8 @@ def trial(
     )
     end = time.perf_counter()
     seconds = {"training_seconds": round(middle - start), "scoring_seconds": round(end - middle)}
-    return measures(test, [row["score"] for row in found], n) | seconds
+    tolerance = config["training"]["tie_tolerance"]
+    return measures(test, [row["score"] for row in found], n, tolerance) | seconds
 
 
 def shown(value: Any) -> str:
