@@ -70,6 +70,7 @@ rule score_selection:
             engine=judge_engine,
             shots=few_shot_judge,
             score=from_config("judge", "score"),
+            reading=lambda w: judge_reading(w, cfg(w, "judge", "checkpoint")),
             min_mass=from_config("judge", "min_mass"),
         ),
         uncompared=uncompared(engine=batching, max_unreadable=from_config("judge", "max_unreadable")),

@@ -8,8 +8,8 @@ Writes:
     evaluation/selection/scores.parquet: response_id, prompt_id, score (float64 0-10 or null), mass (float64),
     p (eleven float64), a row per response.
 Params:
-    seed, engine, shots (rated examples in context), score (expected or integer), min_mass: as in the rounds.
-    max_unreadable.
+    seed, engine, shots (rated examples in context), score (expected or integer), reading (fast or
+    exact), min_mass: as in the rounds; max_unreadable.
 """
 
 from pathlib import Path
@@ -26,6 +26,7 @@ def main(
     engine: dict[str, Any],
     shots: int,
     score: str,
+    reading: str,
     min_mass: float,
     max_unreadable: float,
 ) -> None:
@@ -40,6 +41,7 @@ def main(
         results = score_pairs(
             open_engine(model, engine),
             [(row["prompt"], row["response"]) for row in rows],
+            reading=reading,
             min_mass=min_mass,
             max_unreadable=max_unreadable,
             examples=few_shot_examples(read_tables(seeds, "judge"), shots, seed),

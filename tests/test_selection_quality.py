@@ -218,7 +218,15 @@ def sample(folder, **changes):
 
 
 def score(folder):
-    values = {"seed": 0, "engine": {}, "shots": 0, "score": "expected", "min_mass": 0.5, "max_unreadable": 0}
+    values = {
+        "seed": 0,
+        "engine": {},
+        "shots": 0,
+        "score": "expected",
+        "reading": "fast",
+        "min_mass": 0.5,
+        "max_unreadable": 0,
+    }
     score_selection.main("m", folder / "responses", [], folder / "scores", **values)
     return read_table(folder / "scores", "score")
 
