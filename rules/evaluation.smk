@@ -56,7 +56,8 @@ rule sample_evaluation:
         "../scripts/sample_evaluation.py"
 
 
-# One judge scores all runs of a config, so that a variant's figures compare with the main run's.
+# One judge scores all runs of a config, so that a variant's figures compare with the main run's. For the same
+# reason the seed that chooses the prompts is the main run's.
 rule score_evaluation:
     input:
         model=from_run(lambda w: model_files(RUN, "judge")),
@@ -80,6 +81,8 @@ rule score_evaluation:
         spec=spec(
             "score_evaluation",
             threads=from_config("engine", "threads"),
+            seed=lambda w: cfg(RUN, "seed"),
+            judge_prompts=from_config("evaluation", "judge_prompts"),
             engine=judge_engine,
             reading=lambda w: judge_reading(w, "judge"),
             min_mass=from_config("judge", "min_mass"),

@@ -7,13 +7,23 @@ Reads:
     evaluation/responses/{checkpoint}/{benchmark}.parquet: responses.
 Writes:
     evaluation/{checkpoint}/{benchmark}.parquet: the same rows with score (float64 0-10 or null),
-    mass (float64) and p (eleven float64).
+    mass (float64) and p (eleven float64). All three are null where the judge was not asked.
 Params:
-    engine, reading (fast or exact), min_mass, max_unreadable.
+    seed (of the main run), judge_prompts (prompts whose responses are scored, null for all), engine, reading
+    (fast or exact), min_mass, max_unreadable.
 """
 
 from pathlib import Path
 from typing import Any
+
+from alma.ids import hashed_int
+
+NOT_ASKED = {"score": None, "mass": None, "p": None}
+
+
+def judged_prompts(prompt_ids: list[str], most: int | None, seed: int) -> set[str]:
+    """Up to `most` prompts of a benchmark by seeded hash, None for all; a larger number keeps the earlier."""
+    return set(sorted(set(prompt_ids), key=lambda prompt: hashed_int(seed, "judge_prompts", prompt))[:most])
 
 
 def main(
@@ -22,25 +32,34 @@ def main(
     responses: str | Path,
     scores: str | Path,
     *,
+    seed: int,
+    judge_prompts: int | None,
     engine: dict[str, Any],
     reading: str,
     min_mass: float,
     max_unreadable: float,
 ) -> None:
-    """Score every response; prompts and responses are joined by benchmark and id."""
+    """Score the responses to the chosen prompts; prompts and responses are joined by benchmark and id."""
     from alma.engine import open_engine
     from alma.judging import score_pairs
     from alma.tables import read_table, write_table
 
     texts = {(r["benchmark"], r["prompt_id"]): r["prompt"] for r in read_table(prompts, "eval")}
     rows = read_table(responses, "evaluation_response")
-    results = score_pairs(
-        open_engine(model, engine),
-        [(texts[row["benchmark"], row["prompt_id"]], row["response"]) for row in rows],
-        reading=reading,
-        min_mass=min_mass,
-        max_unreadable=max_unreadable,
-    )
+    chosen = judged_prompts([row["prompt_id"] for row in rows], judge_prompts, seed)
+    asked = [i for i, row in enumerate(rows) if row["prompt_id"] in chosen]
+    results: list[dict[str, Any]] = [NOT_ASKED] * len(rows)
+    print(f"the judge scores {len(asked)} of {len(rows)} responses")
+    if asked:
+        found = score_pairs(
+            open_engine(model, engine),
+            [(texts[rows[i]["benchmark"], rows[i]["prompt_id"]], rows[i]["response"]) for i in asked],
+            reading=reading,
+            min_mass=min_mass,
+            max_unreadable=max_unreadable,
+        )
+        for i, result in zip(asked, found, strict=True):
+            results[i] = result
     write_table(scores, "evaluation", [row | result for row, result in zip(rows, results, strict=True)])
 
 

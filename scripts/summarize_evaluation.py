@@ -2,7 +2,7 @@
 
 Reads:
     evaluation/{checkpoint}/{benchmark}.parquet: responses with `passed` (one value per check) and
-    `score` (float64 0-10 or null).
+    `score` (float64 0-10 or null); `mass` is null where the judge was not asked.
     seeds/eval.parquet: the prompts, to see that none is missing.
 Writes:
     evaluation/summary.csv (columns in `alma.csv_schemas`). An empty response passes nothing. low and
@@ -30,7 +30,7 @@ Measure = Callable[[Row], float | None]
 
 
 def score_of(row: Row) -> float | None:
-    """The judge's score of a response (0-10), None where it could not be read."""
+    """The judge's score of a response (0-10), None where it was not asked or could not be read."""
     return row["score"]
 
 
@@ -103,6 +103,7 @@ def summary_row(rows: list[Row], seed: int, resamples: int) -> Row:
     rows = sorted(rows, key=lambda row: (row["prompt_id"], row["sample"]))
     name = rows[0]["benchmark"]
     values = list(measured(rows, check_share).values())
+    asked = sum(row["mass"] is not None for row in rows)
     scores = [row["score"] for row in rows if row["score"] is not None]
     full = sum(value == 1.0 for value in values)
     check_low, check_high = bootstrap_mean(values, resamples, [seed, name, "checks"])
@@ -122,7 +123,8 @@ def summary_row(rows: list[Row], seed: int, resamples: int) -> Row:
         "judge_score": mean(scores),
         "judge_low": judge_low,
         "judge_high": judge_high,
-        "judge_unreadable": len(rows) - len(scores),
+        "judge_prompts": asked,
+        "judge_unreadable": asked - len(scores),
         "mean_tokens": mean([row["tokens"] for row in rows]),
         "mean_words": mean([words(row) for row in rows]),
         "cut_off": mean([float(row["finish_reason"] == "length") for row in rows]),

@@ -3,6 +3,7 @@
 import compare_runs
 import fake_run
 import pytest
+import score_evaluation
 import summarize_evaluation
 from test_measures import judge_rows, response, write_judge_tables
 
@@ -80,6 +81,17 @@ def test_differences_by_hand(tmp_path):
     )
     # The second prompt has no score on one side: one pair, and one pair has no interval.
     assert (last["vs_main_judge"], last["vs_main_judge_low"]) == (2.0, None)
+
+
+def test_prompts_that_were_not_judged_count_for_checks_alone():
+    mine = {p: response(p, ALL, 9.0) for p in "abc"}
+    theirs = {p: response(p, HALF, 5.0) for p in "abc"}
+    theirs["b"] |= score_evaluation.NOT_ASKED
+    found = compare_runs.differences(mine, theirs, [0], 100)
+    assert (found["vs_main_checks"], found["vs_main_judge"]) == (0.5, 4.0)
+    unjudged = {p: row | score_evaluation.NOT_ASKED for p, row in theirs.items()}
+    found = compare_runs.differences(mine, unjudged, [0], 100)
+    assert (found["vs_main_checks"], found["vs_main_judge"]) == (0.5, None)
 
 
 def test_pairing_is_by_prompt_and_not_by_place(tmp_path):

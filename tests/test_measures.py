@@ -8,6 +8,7 @@ import evaluate_judge
 import fake_run
 import numpy as np
 import pytest
+import score_evaluation
 import summarize_evaluation
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from alma.statistics import (
     spearman,
     wilson,
 )
-from alma.tables import write_table
+from alma.tables import read_table, write_table
 
 SCORES = st.lists(st.floats(0, 10), min_size=1, max_size=7)
 
@@ -237,8 +238,71 @@ def test_summary_by_hand():
     assert row["vs_sft"] == pytest.approx((0.5 + 0 - 1) / 3)
     assert row["vs_sft_low"] <= row["vs_sft"] <= row["vs_sft_high"]
     assert row["vs_sft_judge"] == pytest.approx((3 + 1) / 2)  # b has no score, c no partner
+    assert row["judge_prompts"] == 4
     alone = summarize_evaluation.differences(rows, [], "vs_sft", 0, 300)
     assert set(alone.values()) == {None} and set(alone) < set(row)
+
+
+def test_a_response_that_the_judge_was_not_asked_about_is_not_unreadable():
+    asked = [response("a", [True], 8.0), response("b", [False], None), response("c", [True], 4.0)]
+    left = [
+        row | score_evaluation.NOT_ASKED for row in (response("d", [True]), response("e", [], text="one"))
+    ]
+    reference = [response(prompt, [False], 2.0) for prompt in "abcde"]
+    row = summarize_evaluation.summary_row([*left, *asked], 0, 300)
+    row |= summarize_evaluation.differences([*left, *asked], [reference], "vs_sft", 0, 300)
+    assert (row["prompts"], row["judge_prompts"], row["judge_unreadable"]) == (5, 3, 1)
+    assert row["judge_score"] == pytest.approx(6.0) and row["vs_sft_judge"] == pytest.approx((6 + 2) / 2)
+    assert row["check_rate"] == pytest.approx(3 / 4), "checks are of all prompts"
+    assert row["mean_words"] == pytest.approx(9 / 5)
+    row = summarize_evaluation.summary_row(left, 0, 300)
+    row |= summarize_evaluation.differences(left, [reference], "vs_sft", 0, 300)
+    assert (row["judge_prompts"], row["judge_unreadable"], row["judge_score"]) == (0, 0, None)
+    assert row["vs_sft_judge"] is None and row["vs_sft"] == 1
+
+
+def score_some(folder, monkeypatch, most, checkpoint="sft-0", seed=0):
+    """The evaluation table by prompt, of 20, with the judge asked about `most`; and what it was asked."""
+    prompts = [f"p{i:02}" for i in range(20)]
+    facts = {"benchmark": "b", "category": None, "reference": None, "checks": "[]"}
+    other = {"prompt_id": "p00", "prompt": "another benchmark's"} | facts | {"benchmark": "a"}
+    write_table(
+        folder / "eval", "eval", [other, *({"prompt_id": p, "prompt": f"ask {p}"} | facts for p in prompts)]
+    )
+    keys = set(response("a", [])) - {"score", "mass", "p"}
+    rows = [response(p, [], text=f"say {p}", checkpoint=checkpoint) for p in prompts]
+    write_table(folder / "responses", "evaluation_response", [{k: row[k] for k in keys} for row in rows])
+    seen = []
+
+    def scored(engine, pairs, **_):
+        assert engine == "judge"
+        seen.extend(pairs)
+        return [{"score": float(text[-2:]) / 2, "mass": 1.0, "p": [0.0] * 11} for _, text in pairs]
+
+    monkeypatch.setattr("alma.judging.score_pairs", scored)
+    monkeypatch.setattr("alma.engine.open_engine", (lambda *_: "judge") if most != 0 else None)
+    values = {"engine": {}, "reading": "exact", "min_mass": 0.5, "max_unreadable": 0.0}
+    paths = [folder / name for name in ("eval", "responses", "scores")]
+    score_evaluation.main("model", *paths, seed=seed, judge_prompts=most, **values)
+    return {row["prompt_id"]: row for row in read_table(folder / "scores", "evaluation")}, seen
+
+
+def test_the_judge_scores_as_many_prompts_as_asked_and_the_same_for_all(tmp_path, monkeypatch):
+    def asked(most, **more):
+        table, seen = score_some(tmp_path, monkeypatch, most, **more)
+        assert len(table) == 20
+        chosen = {prompt for prompt, row in table.items() if row["mass"] is not None}
+        assert seen == [(f"ask {prompt}", f"say {prompt}") for prompt in sorted(chosen)]
+        for prompt, row in table.items():
+            told = (float(prompt[1:]) / 2, 1.0, [0.0] * 11) if prompt in chosen else (None, None, None)
+            assert (row["score"], row["mass"], row["p"]) == told
+        return chosen
+
+    five, eight = asked(5), asked(8)
+    assert len(five) == 5 and len(eight) == 8 and five < eight, "more of them keep the earlier ones"
+    assert asked(5, checkpoint="round-2") == five != asked(5, seed=1)
+    assert len(asked(None)) == len(asked(99)) == 20
+    assert asked(0) == set(), "and no engine was opened"
 
 
 def test_the_ratio_of_words_is_paired_by_prompt():

@@ -29,6 +29,7 @@ def with_ends(name, measured):
 def summary_row(checkpoint, benchmark="main", checked=100, **measured):
     """A row of summary.csv; what is not given is empty."""
     row = {"checkpoint": checkpoint, "benchmark": benchmark, "prompts": 120, "checked_prompts": checked}
+    row["judge_prompts"] = measured.pop("asked", 90)
     for name in ("vs_sft", "vs_sft_judge", "vs_before", "vs_before_judge", "words_vs_sft"):
         row |= with_ends(name, measured.get(name, EMPTY))
     return row
@@ -215,6 +216,26 @@ def test_without_checks_the_judge_grades_itself_and_the_verdict_says_so():
             "by the judge that chose the training data, which so grades its own choice" in rows[link]["says"]
         )
     assert "round-3 has a better score than" in rows["round-3_against_SFT"]["says"]
+
+
+def test_without_checks_and_scores_the_gain_is_not_measured_and_the_key_is_named():
+    rows = all_rows(
+        summary=[
+            row | {"judge_prompts": 0}
+            for row in summary(sft=EMPTY, second=EMPTY, third=EMPTY, step=EMPTY, judged=True, checked=0)
+        ]
+    )
+    for link in ("SFT_against_base", "round-2_against_SFT", "round-3_against_round-2", verdict.OVERALL):
+        assert rows[link]["holds"] == NOT_MEASURED
+        assert "no benchmark has checks, and the judge was asked for no score" in rows[link]["says"]
+        assert rows[link]["advice"] == verdict.ADVICE["unscored"]
+    rows = all_rows(summary=[row | {"judge_prompts": 0} for row in summary()])
+    assert rows[verdict.OVERALL]["holds"] == YES, "checks need no judge"
+
+
+def test_a_score_is_told_with_the_prompts_that_were_judged():
+    row = all_rows(summary=summary(judged=True, checked=0, asked=40))["round-3_against_SFT"]
+    assert "paired over 40 prompts, by the judge" in row["says"]
 
 
 def test_one_sft_checkpoint_and_one_judged_round():

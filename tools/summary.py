@@ -60,7 +60,9 @@ def progress_lines(rows: list[Row]) -> list[str]:
             checks = with_interval(row, "check_rate", "check_low", "check_high")
             judge = with_interval(row, "judge_score", "judge_low", "judge_high")
             cells.append([row["checkpoint"], checks, judge, shown(row["mean_words"], 0)])
-        found += [f"Evaluation on {name} ({own[0]['prompts']} prompts, 95% intervals):", *table(cells)]
+        prompts, judged = own[0]["prompts"], own[0]["judge_prompts"]
+        asked = f"{prompts} prompts" + (f", {judged} of them judged" if judged < prompts else "")
+        found += [f"Evaluation on {name} ({asked}, 95% intervals):", *table(cells)]
         last = own[-1]
         if last["vs_sft"] is not None:
             gap = with_interval(last, "vs_sft", "vs_sft_low", "vs_sft_high")

@@ -36,8 +36,10 @@ _RESPONSE = [
     ("tokens", pa.int32()),
 ]
 _SCORE = [
-    ("score", pa.float64()),  # expected rating on 0-10, null where it cannot be read
-    ("mass", pa.float64()),  # probability that the judge put on the eleven ratings
+    ("score", pa.float64()),  # expected rating on 0-10, null where it cannot be read or was not asked for
+    # Probability that the judge put on the eleven ratings. It and p are null in an "evaluation" table where
+    # the judge was not asked (evaluation.judge_prompts).
+    ("mass", pa.float64()),
     ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
 ]
 

@@ -38,6 +38,8 @@ ADVICE = {
     "their style.",
     "choice": "The rounds train on this choice. Mend the judge on own responses first; where that holds, "
     "raise samples_per_prompt, and compare with a variant of training.selection: random.",
+    "unscored": "Let the judge score the evaluation (evaluation.judge_prompts above 0, or null for all), or "
+    "give the evaluation prompts checks, which are the better proof.",
     "length": "Read tables/candidates.html: is the longer choice the better one? If not, add to labels.judge "
     "long responses that are bad and short ones that are good, for the same prompt.",
     "prompts": "tables/prompt_filters.csv says which filter drops them. Lower prompts.temperature, or write "
@@ -188,7 +190,9 @@ def compared(row: Row, checked: bool) -> str:
     """What a difference in a row of the summary is measured on."""
     if checked:
         return f"checks passed on {row['benchmark']}, paired over {row['checked_prompts']} prompts"
-    return f"mean score on {row['benchmark']}, 0-10, paired over {row['prompts']} prompts, {SELF_GRADED}"
+    return (
+        f"mean score on {row['benchmark']}, 0-10, paired over {row['judge_prompts']} prompts, {SELF_GRADED}"
+    )
 
 
 def model_links(summary: list[Row]) -> list[Row]:
@@ -214,6 +218,12 @@ def model_links(summary: list[Row]) -> list[Row]:
         )
 
     unmeasured = "the benchmark has no prompts that both answered with a figure"
+    unscored = not checked and not any(row["judge_prompts"] for row in own.values())
+    if unscored:
+        unmeasured = (
+            "no benchmark has checks, and the judge was asked for no score (evaluation.judge_prompts: 0)"
+        )
+    advice = {what: ADVICE["unscored" if unscored else what] for what in ("sft", "round")}
     claim, denial = gains(together(sft), "base")
     rows = [
         link(
@@ -222,7 +232,7 @@ def model_links(summary: list[Row]) -> list[Row]:
             denial,
             negated(interval_of(own["base"], f"vs_sft{suffix}")),
             0.0,
-            advice=ADVICE["sft"],
+            advice=advice["sft"],
             detail=compared(own["base"], checked),
             reason=unmeasured,
         )
@@ -241,7 +251,7 @@ def model_links(summary: list[Row]) -> list[Row]:
                     denial,
                     interval_of(row, f"{column}{suffix}"),
                     0.0,
-                    advice=ADVICE["round"],
+                    advice=advice["round"],
                     detail=compared(row, checked),
                     reason=unmeasured,
                 )
@@ -487,6 +497,8 @@ def overall(summary: list[Row], links: list[Row]) -> Row:
     if gain["holds"] == YES:
         return gain | {"link": OVERALL, "says": says}
     cause = f"The first weak link is {told(weak)}." if weak else "No link before it is weak."
+    if gain["advice"] == ADVICE["unscored"]:  # nothing tells whether there is a gain to mend
+        advice = gain["advice"]
     return gain | {"link": OVERALL, "says": f"{says} {cause}", "advice": advice}
 
 

@@ -254,6 +254,12 @@ CASES = [
         cut=True,
     ),
     Case(
+        "judge-prompts",
+        "change `evaluation.judge_prompts`",
+        judged(*MODELS) | SUMMARY | REPORT,
+        override={"evaluation": {"judge_prompts": 2}},
+    ),
+    Case(
         "figure",
         "change a figure's script",
         {"plot_length"} | REPORT,
