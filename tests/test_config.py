@@ -303,6 +303,7 @@ def test_configs_in_the_demonstration_s_size_keep_it(shipped, name):
     if name == "experiment":
         expected = {"run", "runs", "engine.kv_cache_gib", "rounds", "prompts_per_round", "prompts_per_shard"}
         expected |= {"samples_per_prompt", "samples_per_block", "evaluation.benchmarks"}
+        expected |= {"evaluation.selection.samples"}
         expected |= {f"prompts.{key}" for key in ("shards", "raw_per_shard", "clusters")}
     if name == "gemma3-270m":
         expected |= {
