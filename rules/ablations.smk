@@ -39,6 +39,9 @@ rule compare_runs:
     input:
         summaries=from_run(lambda w: [f"results/{r}/evaluation/summary.csv" for r in compared_runs(w.table)]),
         judges=from_run(lambda w: [f"results/{r}/evaluation/judge.csv" for r in compared_runs(w.table)]),
+        selections=from_run(
+            lambda w: [f"results/{r}/evaluation/selection.csv" for r in compared_runs(w.table)]
+        ),
         results=from_run(lambda w: [path for r in compared_runs(w.table) for path in evaluation_files(r)]),
         heldout=from_run(
             lambda w: [

@@ -1,7 +1,7 @@
 """Put the evaluation of several runs of one config into one table, with differences to the main run.
 
 Reads, of each run in the order of `runs`:
-    evaluation/summary.csv and evaluation/judge.csv.
+    evaluation/summary.csv, evaluation/judge.csv and evaluation/selection.csv.
     evaluation/{checkpoint}/{benchmark}.parquet: the responses behind the summary, for the differences.
     judge/heldout/{checkpoint}.parquet: the held-out scores of the judge that chose the run's responses.
 Writes:
@@ -42,6 +42,7 @@ ACCURACY = {
     "judge_accuracy_low": "accuracy_low",
     "judge_accuracy_high": "accuracy_high",
 }
+OWN = {"own_accuracy": "value", "own_accuracy_low": "low", "own_accuracy_high": "high"}
 NO_DIFFERENCE = dict.fromkeys(
     f"vs_main_{what}{end}" for what in ("checks", "judge") for end in ("", "_low", "_high")
 )
@@ -55,6 +56,12 @@ def judge_row(rows: list[Row], checkpoint: str, score: str) -> Row:
     wanted = {"checkpoint": checkpoint, "kind": KINDS[score], "benchmark": "heldout"}
     found = [row for row in rows if wanted.items() <= row.items()]
     return found[0] if found else {}
+
+
+def own_row(rows: list[Row]) -> Row:
+    """Row of selection.csv with the pairs that a run's judge orders rightly, by checks; empty for none."""
+    wanted = {"truth": "checks", "measure": "pair_accuracy", "kind": "all"}
+    return next((row for row in rows if wanted.items() <= row.items()), {})
 
 
 def answers_of(results: list[str]) -> dict[tuple[str, str], Answers]:
@@ -121,6 +128,7 @@ def counterpart(checkpoint: str, own: list[str], main_run: list[str]) -> str:
 def main(
     summaries: list[str],
     judges: list[str],
+    selections: list[str],
     results: list[str],
     heldout: list[str],
     table: str | Path,
@@ -137,12 +145,16 @@ def main(
     main_models: list[str] = []
     main_pairs: dict[str, tuple[float, int]] = {}
     left = list(results)
-    for run, summary, judge, scored in zip(runs, summaries, judges, heldout, strict=True):
+    for run, summary, judge, selection, scored in zip(
+        runs, summaries, judges, selections, heldout, strict=True
+    ):
         own, left = left[: run["results"]], left[run["results"] :]
         answers = answers_of(own)
         measured = judge_row(read_csv_table(judge, "judge"), *run["judge"])
         facts = {"run": run["run"], "changes": json.dumps(run["changes"])}
         facts |= {name: measured.get(column) for name, column in ACCURACY.items()}
+        chosen = own_row(read_csv_table(selection, "selection"))
+        facts |= {name: chosen.get(column) for name, column in OWN.items()}
         shown = [
             row
             for row in read_csv_table(summary, "summary")
@@ -176,6 +188,7 @@ if "snakemake" in globals():
         main(
             list(snakemake.input.summaries),
             list(snakemake.input.judges),
+            list(snakemake.input.selections),
             list(snakemake.input.results),
             list(snakemake.input.heldout),
             snakemake.output.table,

@@ -7,7 +7,8 @@ import score_evaluation
 import summarize_evaluation
 from test_measures import judge_rows, response, write_judge_tables
 
-from alma.csv_tables import read_csv_table
+from alma.csv_schemas import CSV_TABLES
+from alma.csv_tables import read_csv_table, write_csv_table
 from alma.tables import write_table
 
 RUN = {"changes": {}, "judge": ["judge", "expected"]}
@@ -36,6 +37,19 @@ def write_evaluation(root, models, prompts="ab"):
     return files
 
 
+def write_selection(path, accuracy):
+    """What the judge's choice is worth: pairs that it orders rightly by two truths, and another measure."""
+    row = dict.fromkeys(CSV_TABLES["selection"].columns) | {"judge": "judge", "choice": "", "prompts": 9}
+    row |= {"measure": "pair_accuracy", "kind": "all", "truth": "checks", "value": accuracy}
+    rows = [row | {"truth": "human", "value": 0.1}, row | {"kind": "json", "value": 0.2}]
+    rows += [
+        row | {"measure": "quality", "value": 0.3},
+        row | {"low": accuracy - 0.25, "high": accuracy + 0.25},
+    ]
+    write_csv_table(path, "selection", rows)
+    return str(path)
+
+
 def compare(root, heldout=None, **runs):
     """Rows of the table of these runs, the first of which is the main run."""
     fake_run.write_judges(root, fake_run.random.Random(0), prompts=5, pairs=0)
@@ -48,6 +62,7 @@ def compare(root, heldout=None, **runs):
     compare_runs.main(
         [str(root / name / "summary.csv") for name in runs],
         [str(root / "evaluation/judge.csv")] * len(runs),
+        [write_selection(root / f"{name}-selection.csv", 0.5 + i / 8) for i, name in enumerate(runs)],
         results,
         [str(root / "judge/heldout/judge.parquet")] * len(runs) if heldout is None else heldout,
         root / "table.csv",
@@ -92,6 +107,17 @@ def test_prompts_that_were_not_judged_count_for_checks_alone():
     unjudged = {p: row | score_evaluation.NOT_ASKED for p, row in theirs.items()}
     found = compare_runs.differences(mine, unjudged, [0], 100)
     assert (found["vs_main_checks"], found["vs_main_judge"]) == (0.5, None)
+
+
+def test_accuracy_on_own_responses_is_by_the_checks_and_of_each_run(tmp_path):
+    same = ({"sft-0": [(HALF, 5.0)] * 2},)
+    rows = compare(tmp_path, main=same, other=same)
+    told = {r["run"]: [r[f"own_accuracy{end}"] for end in ("", "_low", "_high")] for r in rows}
+    assert told == {"main": [0.5, 0.25, 0.75], "other": [0.625, 0.375, 0.875]}
+
+
+def test_a_run_without_selected_responses_has_no_accuracy_on_them():
+    assert compare_runs.own_row([]) == {}
 
 
 def test_pairing_is_by_prompt_and_not_by_place(tmp_path):

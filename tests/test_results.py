@@ -56,7 +56,14 @@ def write_part(folder, part):
     row |= {"check_rate": 0.5, "mean_words": 12.0, "cut_off": 0.0}
     runs = [
         row | {"run": "experiment", "checkpoint": "sft-0"},
-        row | {"run": "experiment", "checkpoint": "round-2", "judge_score": 6.125, "judge_accuracy": 0.75},
+        row
+        | {
+            "run": "experiment",
+            "checkpoint": "round-2",
+            "judge_score": 6.125,
+            "judge_accuracy": 0.75,
+            "own_accuracy": 0.5,
+        },
         row | {"run": "experiment-judge-real", "checkpoint": "round-2", "vs_main_checks": -0.0625},
     ]
     write_csv_table(folder / f"tables/ablations/{part}.csv", "ablation", runs)
@@ -92,8 +99,10 @@ def test_a_finished_part_is_told_in_full(tmp_path, kept):
     mean = "| **experiment, mean of 3 seeds** | best |"
     assert f"{mean} - | 0.610 [0.510, 0.710] | +0.110 [+0.010, +0.210] |" in lines
     assert f"{mean} each seed's own | +0.210 [+0.110, +0.310] |" in lines
-    assert "| experiment | 0.500 | - | 6.125 | 12.0 | 0.750 | 0.863 |" in lines
-    assert "| experiment-judge-real | 0.500 | -0.062 | - | 12.0 | - | 0.846 |" in lines
+    assert "| experiment | 0.500 | - | 6.125 | 12.0 | 0.750 | 0.500 | 0.863 |" in lines
+    assert "| experiment-judge-real | 0.500 | -0.062 | - | 12.0 | - | - | 0.846 |" in lines
+    tables = [len(line.split(" | ")) for line in lines if line.startswith("|")]
+    assert tables == [5] * 5 + [4] * 4 + [8] * 4, "as many cells as the header has"
     assert not [line for line in lines if "experiment-random | random | -" in line], "it is the control"
 
 

@@ -136,22 +136,16 @@ def by_round(rows: list[Row], benchmark: str) -> str:
 def last_models(rows: list[Row], part: str, benchmark: str) -> str:
     """The last model of each run beside the main run's, and what the paper has."""
     measure, figures = PAPER.get(part, ("", {}))
-    header = [
-        "run",
-        "checks passed",
-        "minus the main run",
-        "judge's score",
-        "words",
-        "judge right on held-out pairs",
-    ]
-    last = {
-        row["run"]: row for row in rows if row["benchmark"] == benchmark
-    }  # a run's last row is its last model
+    header = ["run", "checks passed", "minus the main run", "judge's score", "words"]
+    header += ["judge right on held-out pairs", "judge right on own responses"]
+    # A run's last row is its last model.
+    last = {row["run"]: row for row in rows if row["benchmark"] == benchmark}
     lines = []
     for name, row in last.items():
         words = f"{row['mean_words']:.1f}"
         cells = [name, shown(row, "check_rate", "check"), shown(row, "vs_main_checks", sign=True)]
-        cells += [shown(row, "judge_score", "judge"), words, shown(row, "judge_accuracy")]
+        cells += [shown(row, "judge_score", "judge"), words]
+        cells += [shown(row, "judge_accuracy"), shown(row, "own_accuracy")]
         lines.append([*cells, figures.get(name, "-")] if figures else cells)
     if figures:
         header.append(f"the paper: {measure}")

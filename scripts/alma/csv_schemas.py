@@ -301,6 +301,11 @@ CSV_TABLES: dict[str, CsvTable] = {
                 "share of held-out pairs that the judge that chose this run's responses orders rightly",
             ),
             **_with_interval(
+                "own_accuracy",
+                "own_accuracy",
+                "share of pairs of the model's own responses that this judge puts in the order of the checks",
+            ),
+            **_with_interval(
                 "vs_main_judge_accuracy",
                 "vs_main_judge_accuracy",
                 "judge_accuracy minus the main run's, by prompt",
