@@ -20,6 +20,7 @@ def finished(tmp_path_factory):
         "more": {"inherits": "dpo", "rounds": 4},
         "integer": {"table": "judge", "judge": {"checkpoint": "judge-seed", "score": "integer"}},
         "few-shot": {"table": "judge", "judge": {"checkpoint": "base", "shots": 2}},
+        "random": {"control_of": "small", "training": {"selection": "random"}},
     }
     _, first, _ = run.update()
     run.config = run.config | {"runs": variants}
@@ -32,7 +33,7 @@ def test_shared_stages_run_once(finished):
     first, second, run = finished
     main = {name for name in second if name.startswith("small/")}
     assert main == set(), "what the main run has is taken from it, and nothing is made again"
-    assert {name.split("/")[0] for name in second} == {"dpo", "more", "integer", "few-shot"}
+    assert {name.split("/")[0] for name in second} == {"dpo", "more", "integer", "few-shot", "random"}
     stages = ("read_seeds", "base_model", "train_sft", "train_judge_seed", "synthesize_prompts")
     ran = [name.split("/")[1] for name in first | second]
     assert {stage: ran.count(stage) for stage in stages} == dict.fromkeys(stages, 1)
@@ -73,23 +74,44 @@ def test_tables_compare_the_variants_with_the_main_run(finished):
     run.finish("ablations")
     rows = read_csv_table(run.path("tables/ablations/objective.csv"), "ablation")
     assert [(row["run"], row["checkpoint"]) for row in rows] == [
-        (name, checkpoint) for name in ("small", "dpo") for checkpoint in ("sft-0", "round-2", "round-3")
+        (name, checkpoint)
+        for name in ("small", "dpo", "random")
+        for checkpoint in ("sft-0", "round-2", "round-3")
     ]
     assert rows[0]["check_rate"] == rows[3]["check_rate"], "one sft-0, judged once"
     assert "dpo" in rows[3]["changes"]
-    assert [row["against"] for row in rows] == ["", "", "", "sft-0", "round-2", "round-3"]
+    assert [row["against"] for row in rows] == ["", "", "", *["sft-0", "round-2", "round-3"] * 2]
     assert rows[0]["vs_main_checks"] is None
     assert rows[3]["vs_main_checks"] == rows[3]["vs_main_judge"] == 0, "the same answers"
     gap = rows[5]["check_rate"] - rows[2]["check_rate"]
     assert rows[5]["vs_main_checks"] == pytest.approx(gap, abs=1e-5), "the same prompts on both sides"
     assert rows[5]["vs_main_checks_low"] <= gap <= rows[5]["vs_main_checks_high"]
     judges = read_csv_table(run.path("tables/ablations/judge.csv"), "ablation")
-    assert {row["run"] for row in judges} == {"small", "integer", "few-shot"}
+    assert {row["run"] for row in judges} == {"small", "integer", "few-shot", "random"}
     measured = {row["run"]: row["judge_accuracy"] for row in judges}
     rows = read_csv_table(run.path("evaluation/judge.csv"), "judge")
     table = {(row["checkpoint"], row["kind"]): row["accuracy"] for row in rows}
     assert measured["small"] == table["judge", "real-valued"]
     assert measured["integer"] == table["judge-seed", "integer"]
+
+
+@pytest.mark.slow
+def test_rounds_are_compared_with_random_choice(finished):
+    _, second, run = finished
+    run.finish("ablations")
+    random = {name.removeprefix("random/") for name in second if name.startswith("random/")}
+    shared = "sample_responses/2|score_responses/2|sample_responses/3-sft|train_judge|train_sft"
+    assert "select_responses/2-0" in random and not [name for name in random if re.match(shared, name)]
+    for table, variants in (("objective", ["dpo"]), ("judge", ["few-shot", "integer"])):
+        rows = read_csv_table(run.path(f"tables/by_round/{table}.csv"), "by_round")
+        names = ["small", *variants, "random"]
+        assert [(row["run"], row["round"]) for row in rows] == [(n, r) for n in names for r in (1, 2, 3)]
+        told = {row["run"]: (row["choice"], row["control"]) for row in rows if row["round"] == 3}
+        compared = dict.fromkeys(["small", *variants], ("best", "random"))
+        assert told == compared | {"random": ("random", "")}, "the main run's control stands in for theirs"
+        by = {(row["run"], row["round"]): row["check_rate"] for row in rows}
+        gap = next(row["vs_random"] for row in rows if (row["run"], row["round"]) == ("small", 3))
+        assert gap == pytest.approx(by["small", 3] - by["random", 3], abs=1e-5)
 
 
 # What a run makes of its own where it differs from its parent in one seed.
