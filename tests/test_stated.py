@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -142,3 +143,15 @@ def test_precision_and_recall_on_the_embedded_data() -> None:
         counts = found[kind]
         assert counts["right"] / (counts["right"] + counts["other"]) >= 0.95, table
         assert counts["right"] / (counts["right"] + counts["missed"]) >= 0.90, table
+
+
+def test_prompts_of_a_model_that_were_read_rightly_still_are() -> None:
+    """The labels are those of the developer model (docs/recipe.md)."""
+    with (DATA.parent / "docs" / "prompt_sample.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {row["prompt"]: json.dumps(stated_checks(row["prompt"])) for row in rows}
+    assert {
+        row["prompt"]: row["checks"] for row in rows if row["reading"] == "right"
+    }.items() <= found.items()
+    assert {found[row["prompt"]] for row in rows if row["states_constraint"] == "no"} == {"[]"}
+    assert sum(row["reading"] == "right" for row in rows) >= 20
