@@ -433,6 +433,7 @@ def test_end_tells_the_figures_and_what_to_do_next(run, tmp_path):
 def summary_line(benchmark, checkpoint, check_rate=None, vs_sft=None):
     """A row of the summary with intervals of 0.1 around what is given."""
     row = {"benchmark": benchmark, "checkpoint": checkpoint, "prompts": 9, "mean_words": 12.4}
+    row["judge_prompts"] = 9 if benchmark == "a" else 5
     row |= {"judge_score": None, "judge_low": None, "judge_high": None}
     for name, ends, value in (("check_rate", "check", check_rate), ("vs_sft", "vs_sft", vs_sft)):
         low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
@@ -453,7 +454,7 @@ def test_the_progress_of_two_benchmarks_by_hand():
         "  sft-0       0.40 [0.30, 0.50]    -                   12",
         "  round-2     0.50                 -                   12",
         "  round-2 minus sft-0, checks passed, paired by prompt: 0.10 [0.00, 0.20]",
-        "Evaluation on b (9 prompts, 95% intervals):",
+        "Evaluation on b (9 prompts, 5 of them judged, 95% intervals):",
         "  checkpoint  checks passed (0-1)  judge score (0-10)  words",
         "  sft-0       -                    -                   12",
         "  round-2     -                    -                   12",
