@@ -224,6 +224,16 @@ CASES = [
         override={"judge": {"training": {"epochs": 0.5}}},
     ),
     Case(
+        "judge-reading",
+        "change `judge.reading` where the scores stay (the base model is always read exactly)",
+        {"score_heldout/judge-seed", "score_heldout/judge", "score_distillation", "score_selection"}
+        | scored(2, ("sft-0",))
+        | scored(3, ("sft-0", "round-2"))
+        | judged(*MODELS),
+        override={"judge": {"reading": "exact"}},
+        cut=True,
+    ),
+    Case(
         "judge-template",
         "change the judge's question (in `alma/judging.py`)",
         {"check_lengths", "unique_prompts", "train_judge_seed", "score_heldout/base"} | FROM_SEED_JUDGE,
