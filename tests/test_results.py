@@ -106,6 +106,17 @@ def test_a_finished_part_is_told_in_full(tmp_path, kept):
     assert not [line for line in lines if "experiment-random | random | -" in line], "it is the control"
 
 
+def test_above_random_choice_is_in_every_round():
+    def row(run, value):
+        return round_row(run, 2, 0.5, vs_random=value)
+
+    rows = [row("a", 0.2), row("a", 0.3), row("b", 0.3), row("b", 0.05), row("c", 0.3), row("c", -0.05)]
+    rows += [row("", 0.3), round_row("d", 2, 0.5)]
+    told = "Above 0 in every round by its value: 2 of 3 runs (a, b); by its interval: 1 of 3 runs (a)."
+    assert results.above_random(rows) == told
+    assert results.above_random(rows[4:]).endswith("by its value: 0 of 1 runs; by its interval: 0 of 1 runs.")
+
+
 def test_a_part_without_all_its_files_is_not_collected(tmp_path, kept):
     write_part(tmp_path, "judge")
     (tmp_path / "figures/by_round/judge.svg").unlink()

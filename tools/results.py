@@ -108,6 +108,21 @@ def title(row: Row) -> str:
     return row["run"] or f"**{row['series']}, mean of {row['runs']} seeds**"
 
 
+def above_random(rows: list[Row]) -> str:
+    """Which runs are above random choice in every round that is compared, by value and by interval."""
+    told: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["run"] and row["vs_random"] is not None:
+            told.setdefault(row["run"], []).append(row)
+    lines = []
+    for column, words in (("vs_random", "by its value"), ("vs_random_low", "by its interval")):
+        above = [name for name, own in told.items() if all((row[column] or 0) > 0 for row in own)]
+        lines.append(
+            f"{words}: {len(above)} of {len(told)} runs" + (f" ({', '.join(above)})" if above else "")
+        )
+    return f"Above 0 in every round {'; '.join(lines)}."
+
+
 def by_round(rows: list[Row], benchmark: str) -> str:
     """Quality by round, and the difference to random choice, on one benchmark."""
     own = [row for row in rows if row["benchmark"] == benchmark]
@@ -129,7 +144,7 @@ def by_round(rows: list[Row], benchmark: str) -> str:
     text += markdown(["run", "choice", "SFT", *names, "last round minus SFT"], quality)
     if random:
         text += "\n\nThe same minus random choice, paired by prompt:\n\n"
-        text += markdown(["run", "choice", "random choice", *names], random)
+        text += markdown(["run", "choice", "random choice", *names], random) + "\n\n" + above_random(own)
     return text
 
 
