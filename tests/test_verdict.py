@@ -173,6 +173,10 @@ def test_the_share_of_prompts_kept():
     assert row(filters((80, 20), (10, 10)))["holds"] == NO
     assert row(filters((5, 5)))["holds"] == UNCLEAR
     assert row([])["holds"] == row(filters((0, 0)))["holds"] == NOT_MEASURED
+    table = filters((20, 80), (50, 30))
+    table[1]["filter"] = "no_constraint"  # these are not asked for
+    assert row(table)["value"] == pytest.approx(30 / 50)
+    assert "30 of 50, without 50 that state no constraint" in row(table)["says"]
 
 
 def test_new_prompts_state_constraints_half_as_often_as_the_seeds():

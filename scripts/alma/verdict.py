@@ -418,14 +418,18 @@ def length_links(length: list[Row], summary: list[Row]) -> list[Row]:
 def prompt_links(filters: list[Row], quality: list[Row], seeds: tuple[int, int]) -> list[Row]:
     """Share of the written prompts that the filters keep, and how many of these state a constraint.
 
+    Prompts that `prompts.require_constraint` drops are left out of the first: they were not asked for.
+
     Args:
         filters, quality: rows of tables/prompt_filters.csv, in the order of the filters, and of
             tables/prompt_quality.csv.
         seeds: how many prompts of the seeds state a constraint that a program can read, and how many there
             are: new prompts are written after their example.
     """
-    written = filters[0]["kept"] + filters[0]["removed"] if filters else 0
+    unasked = sum(row["removed"] for row in filters if row["filter"] == "no_constraint")
+    written = filters[0]["kept"] + filters[0]["removed"] - unasked if filters else 0
     kept = filters[-1]["kept"] if filters else 0
+    others = f", without {unasked} that state no constraint" if unasked else ""
     stating = next((row["kept"] for row in quality if row["kind"] == "any"), 0)
     share = seeds[0] / seeds[1] if seeds[1] else 0.0
     measured = kept > 0 and share >= FEW
@@ -437,7 +441,7 @@ def prompt_links(filters: list[Row], quality: list[Row], seeds: tuple[int, int])
             (kept / written if written else None, *wilson(kept, written)),
             PROMPTS_KEPT,
             advice=ADVICE["prompts"],
-            detail=f"{kept} of {written}",
+            detail=f"{kept} of {written}{others}",
             reason="none was written",
         ),
         link(
