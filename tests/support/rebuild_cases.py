@@ -216,6 +216,7 @@ CASES = [
         "change a filter of prompts that drops as many as before (`prompts.min_words`)",
         {"unique_prompts"},
         override={"prompts": {"min_words": 5}},
+        cut=True,
     ),
     Case(
         "judge-training",

@@ -1,10 +1,10 @@
-"""A tiny random Llama and a tokenizer trained on the shipped data: a base model for tests."""
+"""A tiny random Llama and a tokenizer trained on tests/data: a base model for tests."""
 
 import json
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DATA = REPOSITORY / "data"
+DATA = REPOSITORY / "tests" / "data"  # the seeds before those of data/: more of them, of more kinds
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 BEGIN = "<|begin|>"
 VOCABULARY = 2000
@@ -12,9 +12,9 @@ MAX_POSITIONS = 1024
 
 
 def texts() -> list[str]:
-    """Prompts, responses and references of data/*.jsonl, in the order of the files."""
+    """Prompts, responses and references of tests/data/*.jsonl, in the order of the files."""
     found = []
-    for name in ("sft", "judge", "eval", "hard"):
+    for name in ("sft", "judge", "eval"):
         for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             found += [row[key] for key in ("prompt", "response", "reference") if key in row]
