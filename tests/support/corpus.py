@@ -878,7 +878,7 @@ def lengths(rows: dict[str, list[dict[str, Any]]], **limits: int) -> Callable[[P
         tables = [folder / "out" / f"{name}.parquet" for name in TABLES]
         values = {"seed": 0, "max_model_len": 3000, "shots": 1, "max_tokens": 100, "judge_shots": 1}
         values |= {"sft_max_length": 1000, "judge_max_length": 1000, "few_shot_judge": 0}
-        values |= {"new_prompt_tokens": 100, "response_tokens": 200}
+        values |= {"new_prompt_tokens": 100, "response_tokens": 200, "own_benchmark": None, "own_prompts": 0}
         with mock.patch.object(check_lengths, "load_tokenizer", load_characters):
             check_lengths.main("tokenizer.json", *tables, folder / "ok", folder / "csv", **(values | limits))
 
