@@ -201,6 +201,7 @@ def test_a_harmless_edit_is_accepted_recorded_and_a_real_one_runs(run):
     assert {path for path, facts in state(run).items() if before[path] != facts} == {
         str(run.folder / "results/small/provenance/prompts/unique.parquet.json"),
         str(run.folder / "results/small/provenance/tables/prompt_filters.csv.json"),
+        str(run.folder / "results/small/provenance/tables/prompt_quality.csv.json"),
     }
     for options in (["--check", "results/small"], [UNIQUE]):
         status, printed, _ = tool(run, "trace", *options, configfile=None)

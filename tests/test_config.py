@@ -98,7 +98,7 @@ WRONG = [
     ("color", 1, r"color: unknown key"),
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
     ("prompts.shots", [5, 3], r"prompts\.shots: found \[5, 3\]"),
-    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(20\)"),
+    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(60\)"),
     (
         "checkpoints.sample",
         ["sft-2"],
@@ -256,7 +256,7 @@ def test_config_yaml_is_read_only_where_no_config_is_given(copy_of_the_workflow,
     run = copy_of_the_workflow
     (run.folder / "readme.yaml").write_text(readme_example(), encoding="utf-8")
     demonstration = effective(run)
-    assert demonstration["rounds"] == 3 and demonstration["prompts"]["clusters"] == 40
+    assert demonstration["rounds"] == 3 and demonstration["prompts"]["clusters"] == 120
     assert effective(run, "--config", "rounds=4") == demonstration | {"rounds": 4}
     mine = effective(run, "--configfile", "readme.yaml")
     assert mine["run"] == "mine" and mine["prompts"]["clusters"] == schema_defaults()["prompts.clusters"]

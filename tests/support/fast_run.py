@@ -28,6 +28,7 @@ PARTS = (
     "report",
     "envs",
     "profiles",
+    "tests/data",
 )
 
 # The smallest run in which a round has a latest model to sample from.
