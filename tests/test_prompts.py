@@ -519,11 +519,7 @@ def test_shards_of_embeddings_make_up_the_whole(tiny_model, tmp_path) -> None:
 
 
 def test_more_shards_than_prompts_leave_empty_shards(tiny_model, tmp_path) -> None:
-    write_table(
-        tmp_path / "u.parquet",
-        "prompt",
-        [{k: v for k, v in raw("a b").items() if k != "finish_reason"}],
-    )
+    write_table(tmp_path / "u.parquet", "prompt", [kept("a b")])
     for shard in (0, 1):
         out = tmp_path / f"{shard}.parquet"
         embed_prompts.main(tiny_model, tmp_path / "u.parquet", out, device="cpu", shard=shard, shards=2)

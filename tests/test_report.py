@@ -26,6 +26,7 @@ import plot_scores
 import plot_selection
 import plot_training
 import pytest
+import read_seeds
 import render_report
 import summarize_evaluation
 import summary
@@ -373,6 +374,8 @@ def test_report_is_made_within_the_run(tmp_path):
             path = root / f"evaluation/{checkpoint}/{name}.parquet"
             if not path.exists():
                 write_table(path, "evaluation", [])
+    pairs, *_ = read_seeds.read_sft(str(REPOSITORY / "data/sft.jsonl"), [])
+    write_table(root / "seeds/sft.parquet", "sft", pairs)
     for name in ("data", "templates"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     command = [sys.executable, "-m", "snakemake", "-s", str(REPOSITORY / "Snakefile"), "-d", str(tmp_path)]
