@@ -55,8 +55,7 @@ rule unique_prompts:
     input:
         raw=from_run(lambda w: prompt_files(w.run, "raw")),
         sft=from_run("results/{run}/seeds/sft.parquet"),
-        judge=from_run("results/{run}/seeds/judge.parquet"),
-        judge_heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
+        judge_prompts=from_run("results/{run}/seeds/judge_prompts.parquet"),
         judge_benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
         eval=from_run("results/{run}/seeds/eval.parquet"),
         tokenizer=base_tokenizer,

@@ -36,6 +36,7 @@ rule read_seeds:
         judge_heldout="results/{run}/seeds/judge_heldout.parquet",
         judge_benchmark="results/{run}/seeds/judge_benchmark.parquet",
         eval="results/{run}/seeds/eval.parquet",
+        judge_prompts="results/{run}/seeds/judge_prompts.parquet",
     log:
         "results/{run}/logs/read_seeds.log",
     benchmark:
@@ -52,6 +53,7 @@ rule read_seeds:
             seed=from_config("seed"),
             sft=from_config("labels", "sft"),
             judge=from_config("labels", "judge"),
+            annotations=from_config("labels", "annotations"),
             scale=from_config("judge", "scale"),
             heldout_fraction=from_config("judge", "heldout_fraction"),
             judge_benchmark=from_config("judge", "benchmark"),

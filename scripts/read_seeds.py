@@ -5,18 +5,23 @@ Reads (JSONL, JSON, CSV, Parquet or `hub:OWNER/NAME@REVISION[:SPLIT]`; all text 
         `output`. `messages`, and `prompt` and `completion` too, may be lists of {role, content}. Optional:
         category (any other value than a text counts as none).
     judge: prompt, response, score (float on `scale`); equal prompt and response: several annotators.
+    annotations: the same, scores on 0-10 (tools/import_labels writes such files).
     benchmarks: prompt; optional category, reference, checks (list of checks, or its JSON text).
     judge_benchmark (optional): prompt, chosen, rejected.
 Writes (schemas in `alma.tables`; scores float64 on 0-10; rows sorted by id, so that the order of the
 seeds changes no byte):
     seeds/sft.parquet, seeds/judge.parquet, seeds/judge_heldout.parquet, seeds/eval.parquet,
-    seeds/judge_benchmark.parquet (no rows where there is no judge benchmark).
-Params: seed (int), sft, judge, judge_benchmark (sources; the last may be None), scale ([low, high] of
-    the scores), heldout_fraction (share of the judged prompts), benchmarks ({name: source}).
+    seeds/judge_benchmark.parquet (no rows where there is no judge benchmark),
+    seeds/judge_prompts.parquet (the prompts of `judge`, which no new prompt may overlap; those of
+    `annotations` are not among them: most are new prompts of an earlier run, which would then change).
+Params: seed (int), sft, judge, judge_benchmark (sources; the last may be None), annotations (sources),
+    scale ([low, high] of the scores of `judge`), heldout_fraction (share of the judged prompts of each
+    source), benchmarks ({name: source}).
 
 Nothing is written before everything is checked; every fault of every file is in one message.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,7 @@ SFT_COLUMNS = {"messages", "prompt", "response", "completion", "instruction", "i
 JUDGE_COLUMNS = {"prompt", "response", "score"}
 EVAL_COLUMNS = {"prompt", "category", "reference", "checks"}
 PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
+ANNOTATION_SCALE = [0.0, 10.0]  # what annotators are asked for (`alma.judging.RUBRIC`)
 
 SFT_NEEDED = [
     ("messages",),
@@ -82,25 +88,36 @@ def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dic
 
 
 def read_judge(
-    source: str, scale: list[float], problems: Problems
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of the judge's labels, and every prompt, folded, with where it stands."""
-    before = len(problems)
+    source: str, scale: list[float], problems: Problems, annotations: Sequence[str] = ()
+) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, int]]:
+    """Rows of the judge's labels.
+
+    Returns:
+        The rows; every prompt, folded, with where it stands; and by the id of a prompt the number of the
+        first source that has it: 0 is `source`, the others are `annotations` in their order.
+    """
     texts: dict[str, str] = {}
+    first: dict[str, int] = {}
     labels: dict[tuple[str, str], tuple[str, str, list[float]]] = {}
-    rows = read_rows(source, JUDGE_COLUMNS, problems, [("prompt", "response", "score")])
-    for row in rows:
-        prompt = take_text(row, "prompt", problems)
-        response = take_text(row, "response", problems)
-        score = take_score(row, scale, problems)
-        if prompt is None or response is None or score is None:
-            continue
-        texts.setdefault(folded(prompt), row.where)
-        prompt_id = content_id("prompt", prompt)
-        key = prompt_id, content_id("response", prompt_id, response)
-        labels.setdefault(key, (prompt, response, []))[2].append(score)
-    if rows and len(problems) == before and len(texts) < 2:
-        problems.append(f"{source}: found {len(texts)} judged prompt, expected at least 2 (one is held out)")
+    sources = [(source, scale, "judge.scale"), *((s, ANNOTATION_SCALE, "annotations") for s in annotations)]
+    for number, (place, its_scale, key_of_scale) in enumerate(sources):
+        before = len(problems)
+        rows = read_rows(place, JUDGE_COLUMNS, problems, [("prompt", "response", "score")])
+        for row in rows:
+            prompt = take_text(row, "prompt", problems)
+            response = take_text(row, "response", problems)
+            score = take_score(row, its_scale, problems, key_of_scale)
+            if prompt is None or response is None or score is None:
+                continue
+            texts.setdefault(folded(prompt), row.where)
+            prompt_id = content_id("prompt", prompt)
+            first.setdefault(prompt_id, number)
+            key = prompt_id, content_id("response", prompt_id, response)
+            labels.setdefault(key, (prompt, response, []))[2].append(score)
+        if number == 0 and rows and len(problems) == before and len(texts) < 2:
+            problems.append(
+                f"{place}: found {len(texts)} judged prompt, expected at least 2 (one is held out)"
+            )
     table = [
         {
             "prompt_id": key[0],
@@ -114,7 +131,7 @@ def read_judge(
         # Annotators have no names here: the order of their scores does not depend on the file's.
         for annotator, score in enumerate(sorted(scores))
     ]
-    return table, texts
+    return table, texts, first
 
 
 def read_benchmark(
@@ -184,9 +201,9 @@ def _check_leak(where: str, prompt: str, seeds: list[dict[str, str]], problems: 
 def heldout_prompts(rows: list[dict[str, Any]], fraction: float, seed: int) -> set[str]:
     """Ids of the judged prompts that are kept from training.
 
-    The prompts with the lowest hashes: round(fraction * prompts) of them, at least 1, and at least
-    1 is left for training. Prompts that differ only in case or white space stay on one side and
-    count as one.
+    The prompts with the lowest hashes: round(fraction * prompts) of them, at least 1 where there are
+    several, and at least 1 is left for training. Prompts that differ only in case or white space stay on
+    one side and count as one.
     """
     groups: dict[str, set[str]] = {}
     for row in rows:
@@ -197,12 +214,23 @@ def heldout_prompts(rows: list[dict[str, Any]], fraction: float, seed: int) -> s
 
 
 def split_judge(
-    rows: list[dict[str, Any]], fraction: float, seed: int
+    rows: list[dict[str, Any]], fraction: float, seed: int, first: dict[str, int]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The judge's labels to train on and those to measure it on, split by prompt."""
-    heldout = heldout_prompts(rows, fraction, seed)
-    training = [row for row in rows if row["prompt_id"] not in heldout]
-    return training, [row for row in rows if row["prompt_id"] in heldout]
+    """The judge's labels to train on and those to measure it on, split by prompt.
+
+    Each source is split by itself (`first`, see `read_judge`), so a new file of annotations moves no prompt
+    of the others to the other side: the judges before and after it are measured on the same held-out
+    prompts, and on new ones.
+    """
+    heldout: set[str] = set()  # prompts, folded
+    seen: set[str] = set()
+    for number in sorted(set(first.values())):
+        own = [row for row in rows if first[row["prompt_id"]] == number and folded(row["prompt"]) not in seen]
+        ids = heldout_prompts(own, fraction, seed)
+        heldout |= {folded(row["prompt"]) for row in own if row["prompt_id"] in ids}
+        seen |= {folded(row["prompt"]) for row in own}
+    training = [row for row in rows if folded(row["prompt"]) not in heldout]
+    return training, [row for row in rows if folded(row["prompt"]) in heldout]
 
 
 def main(
@@ -211,6 +239,7 @@ def main(
     heldout_table: str | Path,
     pair_table: str | Path,
     eval_table: str | Path,
+    prompt_table: str | Path,
     *,
     seed: int,
     sft: str,
@@ -219,6 +248,7 @@ def main(
     heldout_fraction: float,
     judge_benchmark: str | None,
     benchmarks: dict[str, str],
+    annotations: Sequence[str] = (),
 ) -> None:
     """Read every seed file, check all of them, then write the tables.
 
@@ -227,7 +257,7 @@ def main(
     """
     problems: Problems = []
     sft_rows, sft_texts = read_sft(sft, problems)
-    judge_rows, judge_texts = read_judge(judge, scale, problems)
+    judge_rows, judge_texts, first = read_judge(judge, scale, problems, annotations)
     seeds = [sft_texts, judge_texts]
     eval_rows = [
         row for name in sorted(benchmarks) for row in read_benchmark(name, benchmarks[name], seeds, problems)
@@ -236,12 +266,14 @@ def main(
     pairs = read_pairs(judge_benchmark, [judge_texts], problems) if judge_benchmark else []
     fail_with(problems, "the seeds cannot be used; nothing was written:")
 
-    training, heldout = split_judge(judge_rows, heldout_fraction, seed)
+    training, heldout = split_judge(judge_rows, heldout_fraction, seed, first)
+    own = {row["prompt_id"]: row["prompt"] for row in judge_rows if first[row["prompt_id"]] == 0}
     write_table(sft_table, "sft", sft_rows)
     write_table(judge_table, "judge", training)
     write_table(heldout_table, "judge", heldout)
     write_table(pair_table, "judge_pair", pairs)
     write_table(eval_table, "eval", eval_rows)
+    write_table(prompt_table, "seed_prompt", [{"prompt_id": i, "prompt": own[i]} for i in sorted(own)])
     print(
         f"{len(sft_rows)} SFT pairs ({len({user_text(row['prompt']) for row in sft_rows})} prompts); "
         f"{len(training)} judge labels of {len({row['prompt_id'] for row in training})} prompts, "
@@ -260,5 +292,6 @@ if "snakemake" in globals():
             snakemake.output.judge_heldout,
             snakemake.output.judge_benchmark,
             snakemake.output.eval,
+            snakemake.output.judge_prompts,
             **config,
         )

@@ -5,7 +5,7 @@ order stays, so the result does not depend on the order of the shards.
 
 Reads:
     raw: `raw_prompt` tables of all shards.
-    sft, judge, judge_heldout, judge_benchmark: the seed tables (`sft`, `judge`, `judge`, `judge_pair`).
+    sft, judge_prompts, judge_benchmark: the seed tables (`sft`, `seed_prompt`, `judge_pair`).
     evaluation: `eval` table.
     tokenizer: a file of models/base/; the folder's tokenizer and chat template are read, no weights.
 
@@ -107,7 +107,7 @@ def quality_rows(raw: list[set[str]], kept: list[set[str]]) -> list[Row]:
 def main(
     raw: list[str],
     sft: str | Path,
-    judge: list[str],
+    judge_prompts: str | Path,
     judge_benchmark: str | Path,
     evaluation: str | Path,
     tokenizer: str | Path,
@@ -127,7 +127,7 @@ def main(
     max_model_len: int,
     max_tokens: int,
 ) -> None:
-    """Filter the raw prompts; `judge` lists the tables of kind `judge`. See the module's docstring."""
+    """Filter the raw prompts; see the module's docstring."""
     rows = read_tables(raw, "raw_prompt")
     # The examples break ties between equal texts: the order must not hang on the order of shards.
     rows.sort(
@@ -140,7 +140,7 @@ def main(
     sft_rows = read_table(sft, "sft")
     prompts_of_seeds = [user_text(row["prompt"]) for row in sft_rows]
     seeds = [text for row in sft_rows for text in user_texts(row)]
-    seeds += [row["prompt"] for row in read_tables(judge, "judge")]
+    seeds += [row["prompt"] for row in read_table(judge_prompts, "seed_prompt")]
     seeds += [row["prompt"] for row in read_table(judge_benchmark, "judge_pair")]
     stated = {row["prompt"]: stated_checks(row["prompt"]) for row in rows}
     written = [{check["kind"] for check in stated[row["prompt"]]} for row in rows]
@@ -214,7 +214,7 @@ if "snakemake" in globals():
         main(
             list(snakemake.input.raw),
             snakemake.input.sft,
-            [snakemake.input.judge, snakemake.input.judge_heldout],
+            snakemake.input.judge_prompts,
             snakemake.input.judge_benchmark,
             snakemake.input.eval,
             snakemake.input.tokenizer[0],

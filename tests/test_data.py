@@ -67,7 +67,7 @@ def passes(row):
 
 
 def test_the_files_read_cleanly_and_to_the_counts(tmp_path):
-    paths = [tmp_path / f"{i}.parquet" for i in range(5)]
+    paths = [tmp_path / f"{i}.parquet" for i in range(6)]
     read_seeds.main(
         *paths,
         seed=0,
@@ -78,11 +78,13 @@ def test_the_files_read_cleanly_and_to_the_counts(tmp_path):
         judge_benchmark=None,
         benchmarks={"everyday": str(DATA / "eval.jsonl"), "hard": str(DATA / "hard.jsonl")},
     )
-    tables = ("sft", "judge", "judge", "judge_pair", "eval")
-    sft, judge, heldout, pairs, prompts = [read_table(p, k) for p, k in zip(paths, tables, strict=True)]
+    tables = ("sft", "judge", "judge", "judge_pair", "eval", "seed_prompt")
+    read = [read_table(p, k) for p, k in zip(paths, tables, strict=True)]
+    sft, judge, heldout, pairs, prompts, own = read
     assert len(sft) == len(ROWS["sft"]) and len(pairs) == 0
     assert len(judge) + len(heldout) == len(ROWS["judge"])
     assert len({row["prompt"] for row in heldout}) == round(0.2 * len(GROUPS))
+    assert {row["prompt"] for row in own} == {row["prompt"] for row in (*judge, *heldout)}
     assert Counter(row["benchmark"] for row in prompts) == {
         "everyday": len(ROWS["eval"]),
         "hard": len(ROWS["hard"]),

@@ -201,6 +201,11 @@ def test_long_training_examples_are_counted_and_refused_only_if_none_is_left(tab
 
 def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer) -> None:
     texts = ["Why does ice float on water?", "How do bees find their way home at night, " * 3 + "and why?"]
+    judged = read_table(tables / "judge.parquet", "judge") + read_table(
+        tables / "judge_heldout.parquet", "judge"
+    )
+    prompts = [{"prompt_id": row["prompt_id"], "prompt": row["prompt"]} for row in judged]
+    write_table(tables / "judge_prompts.parquet", "seed_prompt", prompts)
     raw = [
         {
             "prompt_id": content_id("prompt", text),
@@ -220,7 +225,7 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
         unique_prompts.main(
             [str(tables / "raw.parquet")],
             tables / "sft.parquet",
-            [tables / "judge.parquet", tables / "judge_heldout.parquet"],
+            tables / "judge_prompts.parquet",
             tables / "judge_benchmark.parquet",
             tables / "eval.parquet",
             tables / "tokenizer.json",

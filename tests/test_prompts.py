@@ -216,27 +216,15 @@ def kept(text: str) -> dict:
     return {k: v for k, v in raw(text).items() if k not in ("finish_reason", "logprob")} | {"checks": "[]"}
 
 
-def judge_row(text: str) -> dict:
-    key = content_id("prompt", text)
-    return {
-        "prompt_id": key,
-        "response_id": content_id("response", key),
-        "annotator": 0,
-        "prompt": text,
-        "response": "r",
-        "score": 1.0,
-    }
-
-
-def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), evaluation=(), **changes):
+def run_filters(tmp_path: Path, shards, sft=(), judge=(), pairs=(), evaluation=(), **changes):
     """Run unique_prompts; returns the kept prompts and {filter: removed}."""
     paths = []
     for number, rows in enumerate(shards):
         paths.append(str(tmp_path / f"raw{number}.parquet"))
         write_table(paths[-1], "raw_prompt", rows)
     write_table(tmp_path / "sft.parquet", "sft", sft_rows(list(sft)))
-    write_table(tmp_path / "judge.parquet", "judge", [judge_row(text) for text in judge])
-    write_table(tmp_path / "heldout.parquet", "judge", [judge_row(text) for text in heldout])
+    judged = [{"prompt_id": content_id("prompt", text), "prompt": text} for text in judge]
+    write_table(tmp_path / "judge.parquet", "seed_prompt", judged)
     pair_rows = [{"prompt_id": content_id(t), "prompt": t, "chosen": "a", "rejected": "b"} for t in pairs]
     write_table(tmp_path / "pairs.parquet", "judge_pair", pair_rows)
     eval_rows = [
@@ -259,7 +247,7 @@ def run_filters(tmp_path: Path, shards, sft=(), judge=(), heldout=(), pairs=(), 
     unique_prompts.main(
         paths,
         tmp_path / "sft.parquet",
-        [tmp_path / "judge.parquet", tmp_path / "heldout.parquet"],
+        tmp_path / "judge.parquet",
         tmp_path / "pairs.parquet",
         tmp_path / "eval.parquet",
         tmp_path / "tokenizer.json",
@@ -306,7 +294,7 @@ def test_each_filter_removes_its_kind(tmp_path, bad, name) -> None:
     assert len(kept) == 2 and OTHER in kept
 
 
-@pytest.mark.parametrize("where", ["sft", "judge", "heldout", "pairs", "evaluation"])
+@pytest.mark.parametrize("where", ["sft", "judge", "pairs", "evaluation"])
 def test_prompts_that_overlap_a_seed_or_an_evaluation_prompt_are_removed(tmp_path, where) -> None:
     copied = "Describe a quiet morning at the harbour in three long paragraphs."
     kept, removed = run_filters(tmp_path, [[raw(GOOD), raw(OTHER)]], **{where: [copied]})

@@ -67,8 +67,8 @@ def write(path: Path, rows: list[dict]) -> str:
     return str(path)
 
 
-NAMES = ("sft", "judge", "heldout", "pairs", "eval")
-KINDS = ("sft", "judge", "judge", "judge_pair", "eval")
+NAMES = ("sft", "judge", "heldout", "pairs", "eval", "prompts")
+KINDS = ("sft", "judge", "judge", "judge_pair", "eval", "seed_prompt")
 
 
 class Seeds:
@@ -334,6 +334,53 @@ def test_the_split_follows_the_seed_and_not_the_rows(seeds):
     # One more prompt moves at most a few of the others.
     seeds.put("judge", [*rows, {"prompt": "new", "response": "r", "score": 5}])
     assert len(first - {row["prompt"] for row in seeds.rows()["heldout"]}) <= 1
+
+
+def judged(*names, scores=(5,)):
+    return [{"prompt": name, "response": "r", "score": score} for name in names for score in scores]
+
+
+def test_annotations_are_labels_on_0_to_10_whatever_the_scale_is(seeds):
+    seeds.put("judge", [*judged(*(f"p{i}" for i in range(10)), scores=(1,)), *judged("both", scores=(5,))])
+    seeds.put("more", [*judged("new", "new2", scores=(3, 9)), *judged("both", scores=(8,))])
+    tables = seeds.rows(scale=[1, 5], annotations=[seeds.files["more"]])
+    found: dict[str, list[float]] = {}
+    for row in [*tables["judge"], *tables["heldout"]]:
+        found.setdefault(row["prompt"], []).append(row["score"])
+    assert found.pop("both") == [8, 10], "of both files, as those of two annotators"
+    assert found.pop("new") == found.pop("new2") == [3, 9]
+    assert set(map(tuple, found.values())) == {(0,)}
+    prompts = {row["prompt"] for row in tables["prompts"]}
+    assert prompts == {"both", *found}, "a new prompt may overlap what was annotated"
+
+
+def test_a_file_of_annotations_moves_no_other_prompt_over_the_split(seeds):
+    seeds.put("judge", judged(*(f"p{i}" for i in range(20))))
+    seeds.put("first", judged(*(f"q{i}" for i in range(20)), "p0", "P1 "))
+    seeds.put("second", judged(*(f"r{i}" for i in range(5)), "q0", "p2"))
+    heldout = [
+        {" ".join(row["prompt"].casefold().split()) for row in tables["heldout"]}
+        for files in ([], ["first"], ["first", "second"])
+        for tables in [seeds.rows(annotations=[seeds.files[name] for name in files])]
+    ]
+    assert heldout[0] < heldout[1] < heldout[2]
+    assert [len(prompts) for prompts in heldout] == [8, 16, 18], "0.4 of each file's own prompts"
+
+
+def test_faults_of_annotations_name_their_file_and_the_evaluation_stays_apart(seeds):
+    seeds.put("more", [*judged("a", scores=(11,)), *judged(EVAL[0]["prompt"])])
+    message = seeds.message(scale=[0, 100], annotations=[seeds.files["more"]])
+    assert "more.jsonl: line 1, score: found 11, expected a number from 0 to 10 (annotations)" in message
+    assert (
+        "expected a prompt that is not in the seeds (it is in " in message
+        and "more.jsonl: line 2)" in message
+    )
+
+
+def test_one_annotated_prompt_is_trained_on(seeds):
+    seeds.put("more", judged("one"))
+    tables = seeds.rows(annotations=[seeds.files["more"]])
+    assert "one" in {row["prompt"] for row in tables["judge"]}
 
 
 def test_spellings_of_one_prompt_stay_on_one_side(seeds):
@@ -650,7 +697,7 @@ def test_a_hub_source_needs_a_name_and_a_revision(seeds, source):
 
 
 def test_the_script_hands_its_outputs_to_main_by_name(seeds, monkeypatch):
-    names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval")
+    names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval", "judge_prompts")
     outputs = {name: str(seeds.folder / "job" / f"{name}.parquet") for name in names}
     config = {
         "seed": 0,

@@ -65,10 +65,10 @@ def take_optional(row: Row, column: str, problems: Problems) -> str | None:
     return None if isinstance(value, str) and not value.strip() else take_text(row, column, problems)
 
 
-def take_score(row: Row, scale: list[float], problems: Problems) -> float | None:
-    """The score of a row on 0-10; `scale` is what the file uses."""
+def take_score(row: Row, scale: list[float], problems: Problems, key: str = "judge.scale") -> float | None:
+    """The score of a row on 0-10; `scale` is what the file uses, `key` what says so."""
     low, high = scale
-    expected = f"a number from {low:g} to {high:g} (judge.scale)"
+    expected = f"a number from {low:g} to {high:g} ({key})"
     value = row.values.get("score", NOTHING)
     number = math.nan
     as_text = row.text_only and isinstance(value, str) and _NUMBER.fullmatch(value)

@@ -63,6 +63,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("score", pa.float64()),
         ]
     ),
+    "seed_prompt": pa.schema([("prompt_id", pa.string()), ("prompt", pa.string())]),
     "judge_pair": pa.schema(
         [
             ("prompt_id", pa.string()),

@@ -80,6 +80,7 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "pairs": [{"prompt": "Say why.", "chosen": "Because.", "rejected": "No."}],
 }
 TABLES = {"sft": "sft", "judge": "judge", "heldout": "judge", "pairs": "judge_pair", "eval": "eval"}
+TABLES |= {"prompts": "seed_prompt"}
 
 
 def as_bytes(rows: list[dict[str, Any]], kind: str) -> bytes:
@@ -875,7 +876,7 @@ def lengths(rows: dict[str, list[dict[str, Any]]], **limits: int) -> Callable[[P
             given[name] = str(folder / f"{name}.jsonl")
             Path(given[name]).write_bytes(as_bytes([*GOOD[name], *more], "jsonl"))
         read_all(folder, given)
-        tables = [folder / "out" / f"{name}.parquet" for name in TABLES]
+        tables = [folder / "out" / f"{name}.parquet" for name in TABLES if name != "prompts"]
         values = {"seed": 0, "max_model_len": 3000, "shots": 1, "max_tokens": 100, "judge_shots": 1}
         values |= {"sft_max_length": 1000, "judge_max_length": 1000, "few_shot_judge": 0}
         values |= {"new_prompt_tokens": 100, "response_tokens": 200, "own_benchmark": None, "own_prompts": 0}

@@ -300,9 +300,16 @@ CASES = [
     Case(
         "judge-row",
         "edit the score of a judge seed row",
-        {"read_seeds", "check_lengths", "train_judge_seed", "score_heldout/base", "unique_prompts"}
-        | FROM_SEED_JUDGE,
+        {"read_seeds", "check_lengths", "train_judge_seed", "score_heldout/base"} | FROM_SEED_JUDGE,
         act=lambda run: edit_line(run, "judge", 0, "score"),
+        cut=True,
+    ),
+    Case(
+        "annotations",
+        "add a file of annotations of the run's own prompts (`labels.annotations`)",
+        {"read_seeds", "check_lengths", "train_judge_seed", "score_heldout/base"} | FROM_SEED_JUDGE,
+        override={"labels": {"annotations": ["data/annotations.jsonl"]}},
+        act=lambda run: annotate_new_prompts(run, 3),
         cut=True,
     ),
     Case(
@@ -342,6 +349,21 @@ CASES = [
         cut=True,
     ),
 ]
+
+
+def annotate_new_prompts(run: Any, prompts: int) -> None:
+    """Two rated responses to each of the first of the prompts that the run wrote."""
+    import json
+
+    from alma.tables import read_table
+
+    texts = [row["prompt"] for row in read_table(run.path("prompts/unique.parquet"), "prompt")[:prompts]]
+    rows = [
+        {"prompt": text, "response": response, "score": score, "annotator": "a"}
+        for text in texts
+        for response, score in (("One.", 8), ("Another.", 2))
+    ]
+    (run.folder / "data" / "annotations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def edit_line(run: Any, name: str, index: int, key: str) -> None:

@@ -267,10 +267,12 @@ def _is_there(path: str, folder: bool = True) -> bool:
         return False
 
 
-def _data_keys(config: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
-    """Where a config names its data sets: {key path: (dict that holds the source, its key there)}."""
+def _data_keys(config: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Where a config names its data sets: {key path: (dict or list that holds it, its place there)}."""
     labels, benchmarks = config["labels"], config["evaluation"]["benchmarks"]
-    found = {f"labels.{key}": (labels, key) for key in ("sft", "judge")}
+    found: dict[str, tuple[Any, Any]] = {f"labels.{key}": (labels, key) for key in ("sft", "judge")}
+    annotations = labels["annotations"]
+    found |= {f"labels.annotations.{i}": (annotations, i) for i in range(len(annotations))}
     found |= {f"evaluation.benchmarks.{name}": (benchmarks, name) for name in benchmarks}
     if config["judge"]["benchmark"]:
         found["judge.benchmark"] = (config["judge"], "benchmark")
