@@ -100,6 +100,7 @@ rule check_lengths:
             own_prompts=from_config("evaluation", "selection", "prompts"),
             new_prompt_tokens=from_config("prompts", "max_tokens"),
             response_tokens=from_config("sampling", "max_tokens"),
+            prompt_shots=from_config("prompts", "shots"),
             sft_max_length=from_config("training", "sft", "max_length"),
             judge_max_length=from_config("judge", "training", "max_length"),
         ),

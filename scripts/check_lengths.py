@@ -1,7 +1,8 @@
 """Count the tokens of everything that people wrote, in the requests that the run will make of it.
 
-A row that the engine would refuse is found here, before anything is trained or sampled, and not by the job
-that meets it hours later. A training example that is too long is only counted: the training leaves it out.
+Long rows are normal: those that do not fit are left out by the jobs that would use them, by the rules of
+`alma.fitting`, and are counted here. What cannot work at all, since no row of a set fits, or no example, is
+refused here, before anything is trained or sampled, and not by the job that meets it hours later.
 
 Reads:
     tokenizer: a file of models/base/; the folder's tokenizer and chat template are read, no weights.
@@ -17,6 +18,7 @@ Params:
     few_shot_judge: rated examples in the context of the judge that scores the rounds, 0 for a trained one.
     own_benchmark, own_prompts: which evaluation prompts are answered as in the rounds (evaluation.selection).
     new_prompt_tokens, response_tokens: longest new prompt and response of a round.
+    prompt_shots: fewest and most seed prompts in the context that writes a new one.
     sft_max_length, judge_max_length: longest training examples.
 """
 
@@ -24,20 +26,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from synthesize_prompts import seed_prompts, short_enough
+
 from alma.checked_prompts import checked_prompts
 from alma.csv_tables import write_csv_table
 from alma.errors import InputError, fail_with, shorten
-from alma.fewshot import example_turns
 from alma.files import write_text
+from alma.fitting import EvaluationLengths, answer_examples, judge_examples, need_examples, that_fit
 from alma.judge_training import human_ratings, judge_conversations
-from alma.judging import few_shot_examples
-from alma.lengths import JudgeLengths, sampling_length
-from alma.tables import read_table, user
+from alma.lengths import JudgeLengths
+from alma.tables import read_table
 from alma.tokenizer import load_tokenizer
 from alma.training_data import completion_ids
 
 Row = dict[str, Any]
-SHOWN = 10  # faults of one set in the message
+SHOWN = 10  # rows of one set that are left out in the log
 
 
 def table_row(name: str, lengths: list[int], limit: int) -> Row:
@@ -68,24 +71,30 @@ def check_training(name: str, lengths: list[int], limit: int, key: str) -> Row:
 
 
 def check_requests(
-    table: str | Path, rows: list[Row], count: Callable[[Row], int | None], limit: int, holds: str
+    table: str | Path, rows: list[Row], count: Callable[[Row], int], limit: int, holds: str, advice: str
 ) -> tuple[list[int], list[str]]:
-    """Tokens of a request per row, and a line for each row whose request does not fit.
+    """Tokens of a request per row; those that do not fit are printed, and a fault where none is left.
 
     Args:
         table: the file that the rows were read from.
-        count: tokens of a row's request, None where it makes none.
-        holds: what the request holds, for the message.
+        count: tokens of a row's request, with as many examples as fit.
+        holds, advice: what the request holds, and what to change, for the message.
     """
-    lengths = {number: length for number, row in enumerate(rows) if (length := count(row)) is not None}
-    found = [
-        f"{table}: row {number}, prompt {shorten(rows[number]['prompt'])}: found {length} tokens ({holds}), "
-        f"expected at most engine.max_model_len = {limit}"
-        for number, length in lengths.items()
-        if length > limit
+    lengths = [count(row) for row in rows]
+    long = [(number, length) for number, length in enumerate(lengths) if length > limit]
+    for number, length in long[:SHOWN]:
+        print(
+            f"{table}: row {number}, prompt {shorten(rows[number]['prompt'])}: left out, {length} tokens "
+            f"({holds}), engine.max_model_len is {limit}"
+        )
+    if len(long) > SHOWN:
+        print(f"{table}: and {len(long) - SHOWN} more rows")
+    if not rows or len(long) < len(rows):
+        return lengths, []
+    return lengths, [
+        f"{table}: found {min(lengths)} tokens in the shortest of {len(rows)} rows ({holds}), expected at "
+        f"most engine.max_model_len = {limit} in one row at least. {advice}"
     ]
-    more = [f"{table}: and {len(found) - SHOWN} more rows"] * (len(found) > SHOWN)
-    return list(lengths.values()), found[:SHOWN] + more
 
 
 def main(
@@ -108,13 +117,14 @@ def main(
     own_prompts: int,
     new_prompt_tokens: int,
     response_tokens: int,
+    prompt_shots: list[int],
     sft_max_length: int,
     judge_max_length: int,
 ) -> None:
     """Check all lengths; see the module's docstring.
 
     Raises:
-        InputError: lists the rows that are too long, with what to change.
+        InputError: says of which set no row fits, or why there is no example, with what to change.
     """
     loaded = load_tokenizer(Path(tokenizer).parent)
     sft_rows, judge_rows = read_table(sft, "sft"), read_table(judge, "judge")
@@ -129,75 +139,78 @@ def main(
         check_training("judge", training_lengths(rated), judge_max_length, "judge.training"),
     ]
 
-    few_shot = JudgeLengths(loaded, few_shot_examples(judge_rows, judge_shots, seed))
-    holds = f"judge.shots = {judge_shots} rated examples, the prompt, the response and a rating"
+    rated_examples = judge_examples(loaded, judge_rows, judge_shots, seed, max_model_len)
+    need_examples("judge.shots", judge_shots, rated_examples, len(judge_rows), max_model_len)
+    few_shot = [JudgeLengths(loaded, rated_examples[:n]) for n in range(len(rated_examples) + 1)]
+
+    def rating_length(prompt: str, response: str) -> int:
+        def length(some: list[Row]) -> int:
+            return few_shot[len(some)].of(prompt, response)
+
+        return length(that_fit(rated_examples, length, max_model_len) or [])
+
     heldout_lengths, problems = check_requests(
         heldout,
         read_table(heldout, "judge"),
-        lambda row: few_shot.of(row["prompt"], row["response"]),
+        lambda row: rating_length(row["prompt"], row["response"]),
         max_model_len,
-        holds,
+        "the judge's question, the prompt, the response and a rating",
+        "Raise engine.max_model_len, or add shorter rows to labels.judge.",
     )
     pair_lengths, faults = check_requests(
         benchmark,
         read_table(benchmark, "judge_pair"),
-        lambda row: max(few_shot.of(row["prompt"], row[side]) for side in ("chosen", "rejected")),
+        lambda row: max(rating_length(row["prompt"], row[side]) for side in ("chosen", "rejected")),
         max_model_len,
-        holds,
+        "the judge's question, the prompt, the longer response and a rating",
+        "Raise engine.max_model_len, or add shorter pairs to judge.benchmark.",
     )
     problems += faults
-    if problems:
-        problems.append("Raise engine.max_model_len, lower judge.shots, or remove these rows.")
 
-    turns = example_turns(sft_rows, shots, seed)
-    judged = JudgeLengths(loaded)
+    shown = answer_examples(loaded, sft_rows, shots, seed, max_model_len)
+    need_examples("evaluation.shots", shots, shown, len(sft_rows), max_model_len)
+    requests = EvaluationLengths(loaded, max_tokens)
+
+    def answer_length(row: Row) -> int:
+        def length(some: list[Row]) -> int:
+            return requests.of(row["prompt"], some)
+
+        return length(that_fit(shown, length, max_model_len) or [])
+
     asked = read_table(evaluation, "eval")
-    answers, faults = check_requests(
-        evaluation,
-        asked,
-        lambda row: max(
-            sampling_length(loaded, [*turns, *user(row["prompt"])], max_tokens),
-            judged.of_any_response(row["prompt"], max_tokens),
-        ),
-        max_model_len,
-        f"evaluation.shots = {shots} seed pairs or the judge's question, the prompt, and an answer of "
-        f"evaluation.max_tokens = {max_tokens}",
-    )
-    if faults:
-        faults.append(
-            "Raise engine.max_model_len, lower evaluation.shots or evaluation.max_tokens, or remove them."
+    answers: list[int] = []
+    for name in sorted({row["benchmark"] for row in asked}):
+        found, faults = check_requests(
+            evaluation,
+            [row for row in asked if row["benchmark"] == name],
+            answer_length,
+            max_model_len,
+            f"of {name}: the prompt, and an answer of evaluation.max_tokens = {max_tokens} or the judge's "
+            f"question on it",
+            "Raise engine.max_model_len, lower evaluation.max_tokens, or add shorter prompts.",
         )
-    selecting = JudgeLengths(loaded, few_shot_examples(judge_rows, few_shot_judge, seed))
-    chosen = checked_prompts(asked, own_benchmark, own_prompts, seed)
-
-    def own_length(row: Row) -> int | None:
-        if row not in chosen:
-            return None
-        sampled = sampling_length(loaded, user(row["prompt"]), response_tokens)
-        return max(sampled, selecting.of_any_response(row["prompt"], response_tokens))
-
-    own, own_faults = check_requests(
-        evaluation,
-        asked,
-        own_length,
-        max_model_len,
-        f"evaluation.selection: the judge's question with {few_shot_judge} rated examples, the prompt, and a "
-        f"response of sampling.max_tokens = {response_tokens}",
-    )
-    if own_faults:
-        faults += [*own_faults, "Raise engine.max_model_len, lower sampling.max_tokens, or remove them."]
+        answers += found
+        problems += faults
+    sampled = EvaluationLengths(loaded, response_tokens)
+    checkable = checked_prompts(asked, own_benchmark, len(asked), seed) if own_prompts else []
+    own = [sampled.of(row["prompt"]) for row in sampled.fitting(checkable, max_model_len)[:own_prompts]]
+    selecting = JudgeLengths(loaded, rated_examples if few_shot_judge else [])
+    faults = []
     scored: list[int] = []
     if few_shot_judge:
         length = selecting.of_any_response("", response_tokens) + new_prompt_tokens
         scored.append(length)
         if length > max_model_len:
             faults.append(
-                f"judge.checkpoint: found base, whose longest request has {length} tokens (judge.shots = "
-                f"{few_shot_judge} rated examples, a prompt of prompts.max_tokens = {new_prompt_tokens} and "
-                f"a response of sampling.max_tokens = {response_tokens}), expected at most "
+                f"judge.checkpoint: found base, whose longest request has {length} tokens ("
+                f"{len(rated_examples)} rated examples of judge.shots = {few_shot_judge}, a prompt of "
+                f"prompts.max_tokens = {new_prompt_tokens} and a response of "
+                f"sampling.max_tokens = {response_tokens}), expected at most "
                 f"engine.max_model_len = {max_model_len}. Raise that, lower one of these, or take a trained "
                 f"judge."
             )
+    bounds = prompt_shots[0], prompt_shots[1]
+    short_enough(seed_prompts(sft_rows), loaded, max_model_len - new_prompt_tokens, bounds)
     fail_with(problems + faults, "what people wrote does not fit the engine; nothing was trained or sampled:")
 
     rows += [

@@ -6,7 +6,8 @@ Reads:
     seeds/sft.parquet: seed pairs that the base model is shown as earlier turns.
 Writes:
     evaluation/responses/{checkpoint}/{benchmark}.parquet: the response columns, benchmark, and
-    passed (one bool per check of the prompt, in its order).
+    passed (one bool per check of the prompt, in its order). A prompt that is too long for
+    engine.max_model_len is left out, for every checkpoint (`alma.fitting`).
 Params:
     seed, engine, checkpoint, benchmark_name, shots (seed pairs in context), temperature,
     max_tokens.
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.checks import run_checks
-from alma.fewshot import example_turns
+from alma.fewshot import as_turns
 from alma.ids import content_id, request_seed
 
 
@@ -44,15 +45,25 @@ def main(
     """Sample one response per prompt of the benchmark and check it."""
     from alma.chat_template import prompt_ids
     from alma.engine import Request, open_engine
+    from alma.fitting import EvaluationLengths, answer_examples, that_fit
     from alma.tables import read_table, user, write_table
 
-    rows = [row for row in read_table(prompts, "eval") if row["benchmark"] == benchmark_name]
-    turns = example_turns(read_table(seeds, "sft"), shots, seed)
     llm = open_engine(model, engine)
+    limit = llm.max_model_len
+    lengths = EvaluationLengths(llm.tokenizer, max_tokens)
+    rows = [row for row in read_table(prompts, "eval") if row["benchmark"] == benchmark_name]
+    rows = lengths.fitting(rows, limit)
+    examples = answer_examples(llm.tokenizer, read_table(seeds, "sft"), shots, seed, limit)
+
+    def turns(prompt: str) -> list[dict[str, str]]:
+        """Examples and prompt: as many of the examples as fit before it."""
+        shown = that_fit(examples, lambda some: lengths.of(prompt, some), limit)
+        return [*as_turns(shown or []), *user(prompt)]
+
     seeds_of = [request_seed(seed, "evaluation", checkpoint, row["prompt_id"], 0) for row in rows]
     requests = [
         Request(
-            prompt_ids(llm.tokenizer, [*turns, *user(row["prompt"])]),
+            prompt_ids(llm.tokenizer, turns(row["prompt"])),
             s,
             temperature,
             1.0,

@@ -6,6 +6,7 @@ Reads:
 Writes:
     evaluation/selection/responses.parquet: prompt_id, response_id, checkpoint, sample (index 0..N-1 of the
     prompt), seed, response, finish_reason, tokens (int), prompt, benchmark. Empty where no prompt has checks.
+    Prompts that are too long for engine.max_model_len are none of them (`alma.fitting`).
 Params:
     seed, engine, checkpoint, benchmark_name (null for all), prompts_used (how many prompts, at most),
     samples (N), temperature, top_p, max_tokens: as the rounds sample.
@@ -38,9 +39,15 @@ def main(
     """Sample and write `samples` responses per prompt, prompt by prompt, so that a prefix is cached."""
     from alma.chat_template import prompt_ids
     from alma.engine import Request, open_engine
+    from alma.fitting import EvaluationLengths
     from alma.tables import read_table, user, write_table
+    from alma.tokenizer import load_tokenizer
 
-    chosen = checked_prompts(read_table(prompts, "eval"), benchmark_name, prompts_used, seed)
+    asked = read_table(prompts, "eval")
+    chosen = checked_prompts(asked, benchmark_name, len(asked), seed) if prompts_used else []
+    if chosen:
+        lengths = EvaluationLengths(load_tokenizer(Path(model)), max_tokens)
+        chosen = lengths.fitting(chosen, engine["max_model_len"])[:prompts_used]
     plan = [
         {
             **{key: row[key] for key in ("prompt_id", "prompt", "benchmark")},

@@ -44,14 +44,14 @@ def main(
 ) -> None:
     """Choose the pairs, score them with the seed judge and write those that have a score."""
     from alma.engine import open_engine
-    from alma.judging import score_pairs
+    from alma.fitting import score_fitting
     from alma.tables import read_tables, write_table
 
     chosen = choose_pairs(read_tables(responses, "distillation_response"), pairs, seed)
     print(f"self-distillation: {len(chosen)} pairs of {pairs} asked for")
     results: list[dict[str, Any]] = []
     if chosen:
-        results = score_pairs(
+        results = score_fitting(
             open_engine(model, engine),
             [(row["prompt"], row["response"]) for row in chosen],
             reading=reading,

@@ -41,7 +41,7 @@ def main(
 ) -> None:
     """Score the responses to the chosen prompts; prompts and responses are joined by benchmark and id."""
     from alma.engine import open_engine
-    from alma.judging import score_pairs
+    from alma.fitting import score_fitting
     from alma.tables import read_table, write_table
 
     texts = {(r["benchmark"], r["prompt_id"]): r["prompt"] for r in read_table(prompts, "eval")}
@@ -51,7 +51,7 @@ def main(
     results: list[dict[str, Any]] = [NOT_ASKED] * len(rows)
     print(f"the judge scores {len(asked)} of {len(rows)} responses")
     if asked:
-        found = score_pairs(
+        found = score_fitting(
             open_engine(model, engine),
             [(texts[rows[i]["benchmark"], rows[i]["prompt_id"]], rows[i]["response"]) for i in asked],
             reading=reading,

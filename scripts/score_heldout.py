@@ -12,11 +12,15 @@ Params:
     seed, engine, shots (rated examples in context), reading (fast or exact), min_mass.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from alma.ids import content_id
+from alma.judge_accuracy import is_benchmark_pair
+
+Row = dict[str, Any]
 
 
 def heldout_rows(heldout: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -49,6 +53,21 @@ def benchmark_rows(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def fitting_rows(rows: list[Row], fits: Callable[[Row], bool]) -> list[Row]:
+    """The rows that fit the engine without examples, the same for every judge; a pair fits as a whole.
+
+    Args:
+        rows: of `heldout_rows` and `benchmark_rows`.
+    """
+    long = [row for row in rows if not fits(row)]
+    broken = {row["prompt_id"] for row in long if is_benchmark_pair(row)}
+    names = {row["response_id"] for row in long}
+    kept = [row for row in rows if row["response_id"] not in names and row["prompt_id"] not in broken]
+    if len(kept) < len(rows):
+        print(f"left out {len(rows) - len(kept)} of {len(rows)} responses: over engine.max_model_len tokens")
+    return kept
+
+
 def main(
     model: str | Path,
     seeds: str | Path,
@@ -64,17 +83,23 @@ def main(
 ) -> None:
     """Score the rows and write them with their labels."""
     from alma.engine import open_engine
-    from alma.judging import few_shot_examples, score_pairs
+    from alma.fitting import judge_examples, score_fitting
+    from alma.lengths import JudgeLengths
     from alma.tables import read_table, write_table
 
+    judge = open_engine(model, engine)
+    limit = judge.max_model_len
     rows = heldout_rows(read_table(heldout, "judge"))
     rows += benchmark_rows(read_table(benchmark, "judge_pair"))
-    results = score_pairs(
-        open_engine(model, engine),
+    alone = JudgeLengths(judge.tokenizer)
+    rows = fitting_rows(rows, lambda row: alone.of(row["prompt"], row["response"]) <= limit)
+    results = score_fitting(
+        judge,
         [(row["prompt"], row["response"]) for row in rows],
         reading=reading,
         min_mass=min_mass,
-        examples=few_shot_examples(read_table(seeds, "judge"), shots, seed),
+        examples=judge_examples(judge.tokenizer, read_table(seeds, "judge"), shots, seed, limit),
+        groups=[row["prompt_id"] for row in rows],
     )
     keys = ("response_id", "prompt_id", "label")
     write_table(

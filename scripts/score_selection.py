@@ -32,19 +32,21 @@ def main(
 ) -> None:
     """Score every response."""
     from alma.engine import open_engine
-    from alma.judging import few_shot_examples, score_pairs
+    from alma.fitting import judge_examples, score_fitting
     from alma.tables import read_table, read_tables, write_table
 
     rows = read_table(responses, "selection_response")
     results: list[dict[str, Any]] = []
     if rows:
-        results = score_pairs(
-            open_engine(model, engine),
+        judge = open_engine(model, engine)
+        rated = read_tables(seeds, "judge")
+        results = score_fitting(
+            judge,
             [(row["prompt"], row["response"]) for row in rows],
             reading=reading,
             min_mass=min_mass,
             max_unreadable=max_unreadable,
-            examples=few_shot_examples(read_tables(seeds, "judge"), shots, seed),
+            examples=judge_examples(judge.tokenizer, rated, shots, seed, judge.max_model_len),
             score=score,
         )
     ids = ("response_id", "prompt_id")

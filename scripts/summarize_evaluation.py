@@ -3,7 +3,7 @@
 Reads:
     evaluation/{checkpoint}/{benchmark}.parquet: responses with `passed` (one value per check) and
     `score` (float64 0-10 or null); `mass` is null where the judge was not asked.
-    seeds/eval.parquet: the prompts, to see that none is missing.
+    seeds/eval.parquet: the prompts, to see that none is missing which another checkpoint answered.
 Writes:
     evaluation/summary.csv (columns in `alma.csv_schemas`). An empty response passes nothing. low and
     high are 95% intervals: bootstrap over prompts, and Wilson's for all_passed. vs_sft and its like compare
@@ -157,9 +157,12 @@ def main(
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in read_tables(results, "evaluation"):
         groups.setdefault((row["checkpoint"], row["benchmark"]), []).append(row)
+    # Prompts that are too long for the engine are left out, for every checkpoint.
+    answered = {row["prompt_id"] for group in groups.values() for row in group}
     asked: dict[str, set[str]] = {}
     for row in read_table(prompts, "eval"):
-        asked.setdefault(row["benchmark"], set()).add(row["prompt_id"])
+        if row["prompt_id"] in answered:
+            asked.setdefault(row["benchmark"], set()).add(row["prompt_id"])
     problems = [
         f"{checkpoint}, {name}: {len(missing)} of {len(ids)} prompts have no response"
         for checkpoint in checkpoints

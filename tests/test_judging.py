@@ -279,6 +279,8 @@ def dealt(prompts):
 class Sampler(FakeEngine):
     """Writes each request's seed as the response."""
 
+    max_model_len = 1000
+
     def generate(self, requests, what):
         return [SimpleNamespace(text=f" {r.seed} ", finish_reason="stop", tokens=3) for r in requests]
 

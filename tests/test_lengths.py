@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import check_lengths
 import pytest
+import score_heldout
 import tiny_model
 import unique_prompts
 
@@ -15,7 +16,8 @@ from alma.chat_template import prompt_ids
 from alma.csv_tables import read_csv_table
 from alma.engine import Engine, Request
 from alma.errors import InputError
-from alma.fewshot import example_turns
+from alma.fewshot import as_turns, example_pairs
+from alma.fitting import EvaluationLengths, answer_examples, judge_examples, score_fitting, that_fit
 from alma.ids import content_id
 from alma.judging import few_shot_examples, score_pairs
 from alma.lengths import JudgeLengths, prompt_lengths, sampling_length
@@ -71,7 +73,10 @@ RATED = [
 def test_a_sampling_request_of_exactly_the_limit_passes_the_engine_and_one_more_does_not(
     tokenizer, engine_of
 ) -> None:
-    messages = [*example_turns(SEEDS, 3, 0), *user("Why is the sky blue? <|im_end|> Say it in two words.")]
+    messages = [
+        *as_turns(example_pairs(SEEDS, 3, 0)),
+        *user("Why is the sky blue? <|im_end|> Say it in two words."),
+    ]
     length = sampling_length(tokenizer, messages, 40)
     request = Request(prompt_ids(tokenizer, messages), 1, 1.0, 1.0, 40)
     with pytest.raises(ReachedVllm):
@@ -129,7 +134,7 @@ def check(folder: Path, **changes) -> dict[str, dict]:
     names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval")
     values = {"seed": 0, "max_model_len": 2000, "shots": 3, "max_tokens": 30, "judge_shots": 2}
     values |= {"own_benchmark": None, "own_prompts": 9}
-    values |= {"few_shot_judge": 0, "new_prompt_tokens": 20, "response_tokens": 40}
+    values |= {"few_shot_judge": 0, "new_prompt_tokens": 20, "response_tokens": 40, "prompt_shots": [1, 2]}
     values |= {"sft_max_length": 200, "judge_max_length": 400}
     check_lengths.main(
         folder / "tokenizer.json",
@@ -142,29 +147,59 @@ def check(folder: Path, **changes) -> dict[str, dict]:
     return {row["set"]: row for row in read_csv_table(folder / "lengths.csv", "lengths")}
 
 
-@pytest.mark.parametrize("name", ["judge_heldout", "judge_benchmark", "eval"])
-def test_a_seed_that_just_fits_is_accepted_and_one_token_less_is_refused_with_the_numbers(
-    tables, name, capsys
-) -> None:
-    found = check(tables)
-    assert "too long" in capsys.readouterr().out
-    limit = found[name]["longest"]
-    for other in {"judge_heldout", "judge_benchmark", "eval"} - {name}:  # only this set is long
-        kind = {"judge_heldout": "judge", "judge_benchmark": "judge_pair", "eval": "eval"}[other]
-        write_table(tables / f"{other}.parquet", kind, [])
-    assert check(tables, max_model_len=limit)[name]["too_long"] == 0
+KINDS = {"judge_heldout": "judge", "judge_benchmark": "judge_pair", "eval": "eval"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_long_rows_are_left_out_and_counted_and_refused_where_none_is_left(tables, name, capsys) -> None:
+    rows = read_table(tables / f"{name}.parquet", KINDS[name])
+    long = rows[0] | {"prompt_id": "long", "prompt": "Say it again. " * 400}
+    assert check(tables)[name]["too_long"] == 0
+    write_table(tables / f"{name}.parquet", KINDS[name], [*rows, long])
+    found = check(tables)[name]
+    assert (found["rows"], found["too_long"]) == (len(rows) + 1, 1) and found["longest"] > 2000
+    printed = capsys.readouterr().out
+    assert f"{name}.parquet: row {len(rows)}, prompt 'Say it again." in printed
+    assert f"left out, {found['longest']} tokens" in printed
     for made in ("checked.txt", "lengths.csv"):
         (tables / made).unlink()
+    write_table(tables / f"{name}.parquet", KINDS[name], [long, long | {"prompt_id": "other"}])
     with pytest.raises(InputError) as error:
-        check(tables, max_model_len=limit - 1)
+        check(tables)
     message = str(error.value)
-    assert f"{name}.parquet: row " in message and f"found {limit} tokens" in message
-    assert f"engine.max_model_len = {limit - 1}" in message and "Raise engine.max_model_len" in message
-    assert ("evaluation.max_tokens = 30" if name == "eval" else "judge.shots = 2") in message
+    assert f"{name}.parquet: found {found['longest']} tokens in the shortest of 2 rows" in message
+    assert "engine.max_model_len = 2000" in message and "Raise engine.max_model_len" in message
     assert not (tables / "checked.txt").exists() and not (tables / "lengths.csv").exists()
 
 
-def test_prompts_that_the_choice_is_measured_on_count_with_a_response_of_a_round(tables) -> None:
+def test_long_rows_are_no_examples_and_labels_without_a_short_row_are_refused(tables) -> None:
+    """Rows of a thousand tokens among the labels: the examples leave room for what they are examples for."""
+    wide = [row | {"response": "And so on. " * 300} for row in RATED[:6]]
+    write_table(tables / "judge.parquet", "judge", [*wide[:4], *RATED[4:6]])
+    found = check(tables, judge_shots=3, judge_max_length=4000)
+    assert found["judge_heldout"]["too_long"] == found["judge_benchmark"]["too_long"] == 0
+    write_table(tables / "judge.parquet", "judge", wide)
+    with pytest.raises(InputError, match=r"judge\.shots: found 3, but none of 6 rows has at most 1000"):
+        check(tables, judge_shots=3, judge_max_length=4000)
+    assert check(tables, judge_shots=0, judge_max_length=4000)
+    write_table(tables / "judge.parquet", "judge", RATED[:6])
+    long = [row | {"completion": assistant("And so on. " * 300)} for row in SEEDS]
+    write_table(tables / "sft.parquet", "sft", [*long[:3], *SEEDS[3:]])
+    assert check(tables, sft_max_length=4000)["eval"]["too_long"] == 0
+    write_table(tables / "sft.parquet", "sft", long)
+    with pytest.raises(InputError, match=r"evaluation\.shots: found 3, but none of 5 rows"):
+        check(tables, sft_max_length=4000)
+
+
+def test_seed_prompts_that_leave_no_room_for_a_new_one_are_found_here(tables) -> None:
+    long = [row | {"prompt": user("Tell all of it. " * 120)} for row in SEEDS]
+    write_table(tables / "sft.parquet", "sft", long)
+    assert check(tables, shots=0, sft_max_length=4000, prompt_shots=[1, 1])
+    with pytest.raises(InputError, match=r"prompts\.shots: found \[3, 5\], but only 0 of 5 usable seed"):
+        check(tables, shots=0, sft_max_length=4000, prompt_shots=[3, 5])
+
+
+def test_prompts_that_the_choice_is_measured_on_count_with_a_response_of_a_round(tables, capsys) -> None:
     assert check(tables)["selection"]["rows"] == 0, "no prompt has checks"
     rows = read_table(tables / "eval.parquet", "eval")
     checked = [row | {"checks": '[{"kind": "words", "max": 9}]'} for row in rows]
@@ -175,14 +210,96 @@ def test_prompts_that_the_choice_is_measured_on_count_with_a_response_of_a_round
     assert found["rows"] == 2 and check(tables, own_prompts=1)["selection"]["rows"] == 1
     assert check(tables, own_benchmark="c")["selection"]["rows"] == 0
     limit = found["longest"]
-    assert check(tables, response_tokens=300, few_shot_judge=2)["selection"]["longest"] > limit
-    assert check(tables, response_tokens=300, max_model_len=limit)["selection"]["too_long"] == 0
-    where = (
-        rf"eval\.parquet: row 1, prompt 'Tell me.*found {limit} tokens \(evaluation\.selection: .* = 300\)"
-    )
-    with pytest.raises(InputError, match=where):
-        check(tables, response_tokens=300, max_model_len=limit - 1)
+    assert check(tables, response_tokens=300, max_model_len=limit)["selection"]["rows"] == 2
+    capsys.readouterr()
+    assert check(tables, response_tokens=300, max_model_len=limit - 1)["selection"]["rows"] == 1
+    assert "left out 1 of 2 evaluation prompts" in capsys.readouterr().out
     assert check(tables, response_tokens=300, max_model_len=limit - 1, own_prompts=0)
+
+
+# what fits
+
+
+def tokens_of(tokenizer, examples) -> int:
+    return JudgeLengths(tokenizer, examples).of("", "") - JudgeLengths(tokenizer).of("", "")
+
+
+def test_examples_take_half_of_the_context_at_most(tokenizer) -> None:
+    free = judge_examples(tokenizer, RATED, 3, 0, 10_000)
+    assert free == few_shot_examples(RATED, 3, 0), "where they fit, nothing is chosen anew"
+    mixed = [row | {"response": "And so on. " * 100} if i % 2 else row for i, row in enumerate(RATED)]
+    for limit in (300, 500, 900, 1500, 3000, 6000):
+        chosen = judge_examples(tokenizer, mixed, 3, 0, limit)
+        assert tokens_of(tokenizer, chosen) <= limit // 2
+        assert chosen == judge_examples(tokenizer, mixed[::-1], 3, 0, limit)
+    assert len(judge_examples(tokenizer, mixed, 3, 0, 900)) == 3
+    one = tokens_of(tokenizer, [RATED[0]])
+    assert len(judge_examples(tokenizer, mixed, 3, 0, 2 * one + 20)) == 1, "fewer where fewer fit"
+    assert judge_examples(tokenizer, mixed, 3, 0, one) == [] == judge_examples(tokenizer, [], 3, 0, 900)
+
+    assert answer_examples(tokenizer, SEEDS, 3, 0, 10_000) == example_pairs(SEEDS, 3, 0)
+    system = {"role": "system", "content": "Be brief."}
+    asked = [row | {"prompt": [system, *row["prompt"]]} if i else row for i, row in enumerate(SEEDS)]
+    assert answer_examples(tokenizer, asked, 3, 0, 10_000) == [SEEDS[0]], "no system message between turns"
+
+
+def test_as_many_examples_as_fit_stand_before_a_request() -> None:
+    def length(some):
+        return 10 + sum(some)
+
+    assert that_fit([5, 6, 7], length, 28) == [5, 6, 7]
+    assert that_fit([5, 6, 7], length, 27) == [5, 6]
+    assert that_fit([5, 6, 7], length, 10) == []
+    assert that_fit([5, 6, 7], length, 9) is None
+
+
+def test_a_response_that_is_too_long_for_the_judge_has_no_score(tokenizer, monkeypatch, capsys) -> None:
+    calls = []
+
+    def scored(engine, pairs, *, examples, max_unreadable, min_mass):
+        calls.append((len(examples), [response for _, response in pairs]))
+        return [{"score": 5.0, "mass": 1.0, "p": [0.1] * 11} for _ in pairs]
+
+    monkeypatch.setattr("alma.fitting.score_pairs", scored)
+    pairs = [("Say a.", "a"), ("Say b.", "b " * 300), ("Say b.", "b"), ("Say c.", "c " * 900)]
+    limit = JudgeLengths(tokenizer, RATED[:1]).of(*pairs[1])
+    engine = SimpleNamespace(tokenizer=tokenizer, max_model_len=limit)
+    rows = score_fitting(engine, pairs, examples=RATED[:2], min_mass=0.5)
+    assert [row["score"] for row in rows] == [5.0, 5.0, 5.0, None]
+    assert rows[3] == {"score": None, "mass": 0.0, "p": [0.0] * 11}
+    # Responses to one prompt are compared, so they have the same examples.
+    assert calls == [(2, ["a"]), (1, ["b " * 300, "b"])]
+    assert "1 of 4 responses have no score: over" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"1 of 4 responses have no score: .*engine\.max_model_len"):
+        score_fitting(engine, pairs, examples=[], max_unreadable=0.2, min_mass=0.5)
+
+
+def test_heldout_rows_are_the_same_for_every_judge_and_a_pair_is_kept_whole(tokenizer) -> None:
+    rated = [RATED[0], RATED[1] | {"response": "b " * 500}]
+    pairs = [
+        {"prompt_id": f"p{i}", "prompt": f"Ask {i}.", "chosen": "Yes.", "rejected": "No."} for i in (0, 1)
+    ]
+    pairs[1]["rejected"] = "No. " * 500
+    rows = score_heldout.heldout_rows(rated) + score_heldout.benchmark_rows(pairs)
+    alone = JudgeLengths(tokenizer)
+    kept = score_heldout.fitting_rows(rows, lambda row: alone.of(row["prompt"], row["response"]) <= 300)
+    assert [(row["prompt"], row["label"]) for row in kept] == [
+        ("Say 0.", 0.0),
+        ("Ask 0.", 10.0),
+        ("Ask 0.", 0.0),
+    ]
+
+
+def test_an_evaluation_prompt_of_exactly_the_limit_is_kept(tokenizer, capsys) -> None:
+    lengths = EvaluationLengths(tokenizer, 30)
+    rows = [{"prompt": "Why is the sky blue?"}, {"prompt": "Why is it?"}]
+    limit = lengths.of(rows[0]["prompt"])
+    assert lengths.fitting(rows, limit) == rows and not capsys.readouterr().out
+    assert lengths.fitting(rows, limit - 1) == rows[1:]
+    assert "left out 1 of 2 evaluation prompts" in capsys.readouterr().out
+
+
+# the scripts
 
 
 def test_long_training_examples_are_counted_and_refused_only_if_none_is_left(tables) -> None:
@@ -255,10 +372,20 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
 
 def test_a_few_shot_judge_must_have_room_for_the_longest_prompt_and_response(tables) -> None:
     assert check(tables)["few_shot_judge"]["rows"] == 0
-    longest = check(tables, few_shot_judge=3)["few_shot_judge"]["longest"]
-    assert check(tables, few_shot_judge=3, new_prompt_tokens=21)["few_shot_judge"]["longest"] == longest + 1
-    assert check(tables, few_shot_judge=3, max_model_len=longest)["few_shot_judge"]["too_long"] == 0
+    longest = check(tables, few_shot_judge=2, response_tokens=600)["few_shot_judge"]["longest"]
+    assert (
+        check(tables, few_shot_judge=2, response_tokens=600, new_prompt_tokens=21)["few_shot_judge"][
+            "longest"
+        ]
+        == longest + 1
+    )
+    assert (
+        check(tables, few_shot_judge=2, response_tokens=600, max_model_len=longest)["few_shot_judge"][
+            "too_long"
+        ]
+        == 0
+    )
     with pytest.raises(
         InputError, match=rf"judge\.checkpoint: found base, whose longest request has {longest} "
     ):
-        check(tables, few_shot_judge=3, max_model_len=longest - 1)
+        check(tables, few_shot_judge=2, response_tokens=600, max_model_len=longest - 1)

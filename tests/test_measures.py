@@ -279,7 +279,7 @@ def score_some(folder, monkeypatch, most, checkpoint="sft-0", seed=0):
         seen.extend(pairs)
         return [{"score": float(text[-2:]) / 2, "mass": 1.0, "p": [0.0] * 11} for _, text in pairs]
 
-    monkeypatch.setattr("alma.judging.score_pairs", scored)
+    monkeypatch.setattr("alma.fitting.score_fitting", scored)
     monkeypatch.setattr("alma.engine.open_engine", (lambda *_: "judge") if most != 0 else None)
     values = {"engine": {}, "reading": "exact", "min_mass": 0.5, "max_unreadable": 0.0}
     paths = [folder / name for name in ("eval", "responses", "scores")]
@@ -389,3 +389,12 @@ def test_missing_responses_are_named(tmp_path):
     fake_run.write_evaluation(tmp_path, fake_run.random.Random(0), 8, "everyday")
     with pytest.raises(InputError, match=r"round-4, everyday: 8 of 8 prompts"):
         write_summary(tmp_path, checkpoints=[*fake_run.CHECKPOINTS, "round-4"])
+
+
+def test_a_prompt_that_no_checkpoint_answered_was_too_long_and_is_not_missed(tmp_path):
+    fake_run.write_evaluation(tmp_path, fake_run.random.Random(0), 8, "everyday")
+    path = tmp_path / "seeds/eval.parquet"
+    rows = read_table(path, "eval")
+    before = write_summary(tmp_path)
+    write_table(path, "eval", [*rows, rows[0] | {"prompt_id": "long", "prompt": "long " * 9000}])
+    assert write_summary(tmp_path) == before

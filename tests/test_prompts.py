@@ -26,8 +26,9 @@ from alma.engine import Completion
 from alma.errors import InputError
 from alma.fewshot import (
     STOP,
+    as_turns,
     choose_examples,
-    example_turns,
+    example_pairs,
     first_example,
     has_marker,
     layout,
@@ -415,12 +416,12 @@ def test_markers_inside_words_are_no_markers() -> None:
 
 def test_seed_pairs_as_earlier_turns_are_the_same_whatever_the_order_of_the_seeds() -> None:
     rows = sft_rows([f"prompt {i}" for i in range(9)])
-    turns = example_turns(rows, 3, seed=1)
+    turns = as_turns(example_pairs(rows, 3, seed=1))
     assert [turn["role"] for turn in turns] == ["user", "assistant"] * 3
-    assert turns == example_turns(rows[::-1], 3, seed=1)
-    assert turns[:4] == example_turns(rows, 2, seed=1)
-    assert turns != example_turns(rows, 3, seed=2)
-    assert example_turns(rows, 0, seed=1) == []
+    assert turns == as_turns(example_pairs(rows[::-1], 3, seed=1))
+    assert turns[:4] == as_turns(example_pairs(rows, 2, seed=1))
+    assert turns != as_turns(example_pairs(rows, 3, seed=2))
+    assert as_turns(example_pairs(rows, 0, seed=1)) == []
 
 
 # embedding

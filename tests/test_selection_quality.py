@@ -202,6 +202,8 @@ def test_only_prompts_with_checks_are_taken_and_each_once():
 class Engine:
     """Stands for vLLM: a response is the seed of its request."""
 
+    max_model_len = 500
+
     def __init__(self):
         self.tokenizer = tiny_model.tiny_tokenizer()
         self.tokenizer.chat_template = (ROOT / "templates" / "chatml.jinja").read_text().rstrip("\n")
@@ -211,7 +213,8 @@ class Engine:
 
 
 def sample(folder, **changes):
-    values = {"seed": 0, "engine": {}, "checkpoint": "sft-0", "benchmark_name": None, "prompts_used": 9}
+    values = {"seed": 0, "engine": {"max_model_len": 500}, "checkpoint": "sft-0", "benchmark_name": None}
+    values |= {"prompts_used": 9}
     values |= {"samples": 3, "temperature": 1.0, "top_p": 1.0, "max_tokens": 5}
     sample_selection.main("m", folder / "eval", folder / "responses", **(values | changes))
     return read_table(folder / "responses", "selection_response")
@@ -240,8 +243,11 @@ def measure(folder, **changes):
 
 
 def test_each_prompt_is_answered_as_often_as_asked_with_seeds_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr("alma.engine.open_engine", lambda *_: Engine())
-    write_table(tmp_path / "eval", "eval", ASKED)
+    engine = Engine()
+    monkeypatch.setattr("alma.engine.open_engine", lambda *_: engine)
+    monkeypatch.setattr("alma.tokenizer.load_tokenizer", lambda _: engine.tokenizer)
+    long = ASKED[0] | {"prompt_id": "long", "prompt": "Say it again. " * 500}
+    write_table(tmp_path / "eval", "eval", [*ASKED, long])
     rows = sample(tmp_path)
     taken = [row["prompt_id"] for row in checked_prompts(ASKED, None, 9, 0)]
     assert [(row["prompt_id"], row["sample"]) for row in rows] == [(i, s) for i in taken for s in range(3)]
@@ -253,7 +259,7 @@ def test_each_prompt_is_answered_as_often_as_asked_with_seeds_of_its_own(tmp_pat
 
     rows = sample(tmp_path)
     monkeypatch.setattr(
-        "alma.judging.score_pairs",
+        "alma.fitting.score_fitting",
         lambda engine, pairs, **_: [{"score": len(text) / 2, "mass": 1.0, "p": []} for _, text in pairs],
     )
     scored = {row["response_id"]: row["score"] for row in score(tmp_path)}

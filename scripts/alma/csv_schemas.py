@@ -94,7 +94,7 @@ CSV_TABLES: dict[str, CsvTable] = {
             "mean_tokens": (float | None, "their mean length in tokens, with the longest answer asked for"),
             "longest": (int | None, "the longest, in tokens"),
             "limit": (int, "max_length of the training, or engine.max_model_len"),
-            "too_long": (int, "how many are longer; training leaves them out, the engine would refuse them"),
+            "too_long": (int, "how many are longer, and left out"),
         },
     ),
     "round_clusters": CsvTable(

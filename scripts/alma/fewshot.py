@@ -64,7 +64,11 @@ def item_seed(seed: int, shard: int, index: int) -> int:
     return request_seed(seed, "prompts", "base", f"{shard}", index)
 
 
-def example_turns(seeds: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, str]]:
-    """`count` seed pairs as turns of a conversation, chosen by seeded hash, the same for every prompt."""
-    chosen = sorted(seeds, key=lambda row: hashed_int(seed, "evaluation", row["prompt_id"]))[:count]
-    return [turn for row in chosen for turn in [*row["prompt"], *row["completion"]]]
+def example_pairs(seeds: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
+    """`count` seed pairs for the context of an evaluation, by seeded hash, the same for every prompt."""
+    return sorted(seeds, key=lambda row: hashed_int(seed, "evaluation", row["prompt_id"]))[:count]
+
+
+def as_turns(pairs: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Seed pairs as the turns of one conversation."""
+    return [turn for row in pairs for turn in [*row["prompt"], *row["completion"]]]

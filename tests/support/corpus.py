@@ -868,18 +868,19 @@ def model_cases() -> list[Case]:
 
 
 def lengths(rows: dict[str, list[dict[str, Any]]], **limits: int) -> Callable[[Path], None]:
-    """Reads good seeds and these, and checks their lengths; every character is a token."""
+    """Reads these in place of good seeds, and checks their lengths; every character is a token."""
 
     def read(folder: Path) -> None:
         given = {}
         for name, more in rows.items():
             given[name] = str(folder / f"{name}.jsonl")
-            Path(given[name]).write_bytes(as_bytes([*GOOD[name], *more], "jsonl"))
+            Path(given[name]).write_bytes(as_bytes(more, "jsonl"))
         read_all(folder, given)
         tables = [folder / "out" / f"{name}.parquet" for name in TABLES if name != "prompts"]
         values = {"seed": 0, "max_model_len": 3000, "shots": 1, "max_tokens": 100, "judge_shots": 1}
         values |= {"sft_max_length": 1000, "judge_max_length": 1000, "few_shot_judge": 0}
         values |= {"new_prompt_tokens": 100, "response_tokens": 200, "own_benchmark": None, "own_prompts": 0}
+        values |= {"prompt_shots": [1, 1]}
         with mock.patch.object(check_lengths, "load_tokenizer", load_characters):
             check_lengths.main("tokenizer.json", *tables, folder / "ok", folder / "csv", **(values | limits))
 
@@ -921,13 +922,22 @@ def fitting_cases() -> list[Case]:
     engine_ = "expected at most engine.max_model_len = "
     cases = [
         (
-            "a long evaluation prompt",
+            "long evaluation prompts only",
             lengths(row_of("eval")),
-            ("eval.parquet: row ", "found 3", engine_ + "3000"),
+            ("eval.parquet: found 3", "in the shortest of 1 rows", engine_ + "3000"),
         ),
-        ("a long pair", lengths(row_of("pairs")), ("pairs.parquet: row 1", engine_ + "3000", "judge.shots")),
+        ("long pairs only", lengths(row_of("pairs")), ("pairs.parquet: found 3", engine_ + "3000", "judge.")),
         ("no room for an answer", lengths({}, max_tokens=3000), ("evaluation.max_tokens = 3000", "lower")),
-        ("no room for rated examples", lengths({}, max_model_len=470), ("judge.shots = 1", engine_ + "470")),
+        (
+            "no room for rated examples",
+            lengths({}, max_model_len=470),
+            ("judge.shots: found 1, but none of 1 rows has at most 235 tokens", "max_model_len = 470"),
+        ),
+        (
+            "long seed prompts only",
+            lengths(row_of("sft"), sft_max_length=9000, shots=0),
+            ("prompts.shots: found [1, 1], but only 0 of 1",),
+        ),
         (
             "no room for a few-shot judge",
             lengths({}, few_shot_judge=1, max_model_len=700),
