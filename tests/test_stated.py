@@ -153,5 +153,5 @@ def test_prompts_of_a_model_that_were_read_rightly_still_are() -> None:
     assert {
         row["prompt"]: row["checks"] for row in rows if row["reading"] == "right"
     }.items() <= found.items()
-    assert {found[row["prompt"]] for row in rows if row["states_constraint"] == "no"} == {"[]"}
+    assert {found[row["prompt"]] for row in rows if row["reading"] == "none"} == {"[]"}
     assert sum(row["reading"] == "right" for row in rows) >= 20
