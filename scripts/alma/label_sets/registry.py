@@ -1,0 +1,99 @@
+"""The label sets that are read by name: `NAME:SOURCE`, as in `dolly:hub:OWNER/NAME@REVISION`."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from alma.label_sets.conversations import COLUMNS as CONVERSATIONS
+from alma.label_sets.conversations import sharegpt
+from alma.label_sets.helpsteer import QUALITIES, helpsteer2, helpsteer3
+from alma.label_sets.instructions import alpaca, dolly, lima, self_instruct
+from alma.label_sets.item import Dropped, Read
+from alma.label_sets.openassistant import openassistant
+from alma.label_sets.preferences import hh_rlhf, rewardbench, rewardbench2
+from alma.label_sets.purposes import PURPOSES
+from alma.label_sets.ultrafeedback import ultrafeedback
+from alma.seed_formats import Row, read_rows
+
+ANSWERS = ("labels.sft",)
+SCORES = ("labels.judge", "judge.benchmark")
+
+
+class LabelSet(NamedTuple):
+    """How one set is read."""
+
+    read: Callable[[Iterable[Row]], Read]
+    needed: list[tuple[str, ...]]  # columns that a file of the set has, or others
+    optional: tuple[str, ...]  # columns that are of use besides
+    purposes: tuple[str, ...]  # config keys that the set can serve
+
+
+_CONVERSATION = LabelSet(
+    sharegpt, [(name,) for name in CONVERSATIONS], ("system", "dataset", "source"), ANSWERS
+)
+SETS: dict[str, LabelSet] = {
+    "alpaca": LabelSet(alpaca, [("instruction", "output")], ("input",), ANSWERS),
+    "daring-anteater": _CONVERSATION,
+    "dolly": LabelSet(dolly, [("instruction", "response")], ("context", "category"), ANSWERS),
+    "helpsteer2": LabelSet(helpsteer2, [("prompt", "response", *QUALITIES)], (), ANSWERS + SCORES),
+    "helpsteer3": LabelSet(
+        helpsteer3,
+        [("context", "response1", "response2", "overall_preference")],
+        ("individual_preference", "domain"),
+        ANSWERS + SCORES,
+    ),
+    "hh-rlhf": LabelSet(hh_rlhf, [("chosen", "rejected")], (), ANSWERS + SCORES),
+    "lima": LabelSet(lima, [("conversations",)], ("source",), ANSWERS),
+    "openassistant": LabelSet(
+        openassistant,
+        [("message_id", "role", "text"), ("message_tree_id", "prompt")],
+        ("parent_id", "lang", "rank", "deleted", "review_result"),
+        ANSWERS + SCORES,
+    ),
+    "rewardbench": LabelSet(rewardbench, [("prompt", "chosen", "rejected")], ("subset",), SCORES),
+    "rewardbench2": LabelSet(rewardbench2, [("prompt", "chosen", "rejected")], ("subset",), SCORES),
+    "self-instruct": LabelSet(self_instruct, [("instruction", "instances")], (), ANSWERS),
+    "sharegpt": _CONVERSATION,
+    "ultrafeedback": LabelSet(ultrafeedback, [("instruction", "completions")], ("source",), ANSWERS + SCORES),
+}
+_PREFIX = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):(?=.)")
+
+
+def split_set(source: str) -> tuple[str | None, str]:
+    """Name of the label set, or None, and the source without it."""
+    found = _PREFIX.match(source)
+    if found and found[1] in SETS:
+        return found[1], source[found.end() :]
+    return None, source
+
+
+def sets_for(key: str) -> list[str]:
+    """Names of the label sets that can serve a config key."""
+    return sorted(name for name, label_set in SETS.items() if key in label_set.purposes)
+
+
+def read_set(name: str, source: str, key: str, problems: list[str], left_out: Counter[str]) -> list[Row]:
+    """Rows that a label set gives to a config key, with the columns of a file of one's own.
+
+    Args:
+        name: of `SETS`.
+        source: a path, or `hub:OWNER/NAME@REVISION[:SPLIT]`, as `alma.seed_formats.read_rows`.
+        key: one of `PURPOSES`. Scores are on 0-10.
+        problems: where faults of the file are added. A row that cannot be used is none.
+        left_out: where what was left out is counted, by reason.
+    """
+    label_set = SETS[name]
+    columns = {column for choice in label_set.needed for column in choice} | {*label_set.optional}
+    before = len(problems)
+    rows: list[Row] = []
+    for item in label_set.read(read_rows(source, columns, problems, label_set.needed)):
+        for taken in [item] if isinstance(item, Dropped) else PURPOSES[key](item):
+            if isinstance(taken, Dropped):
+                left_out[taken.reason] += 1
+            else:
+                rows.append(taken)
+    if not rows and len(problems) == before:
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in left_out.most_common(3))
+        problems.append(f"{source}: found no row of {name} that {key} can take ({reasons})")
+    return rows
