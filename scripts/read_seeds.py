@@ -1,6 +1,7 @@
 """Read, check and sort what humans wrote: the SFT pairs, the judge's labels, the evaluation prompts.
 
-Reads (JSONL, JSON, CSV, Parquet or `hub:OWNER/NAME@REVISION[:SPLIT]`; all text is str):
+Reads (JSONL, JSON, CSV, Parquet or `hub:OWNER/NAME@REVISION[:SPLIT]`; all text is str). sft, judge and
+judge_benchmark may name a public label set before their source (`alma.label_sets`):
     sft: `messages`; or `prompt` and `response` or `completion`; or `instruction` (and `input`) and
         `output`. `messages`, and `prompt` and `completion` too, may be lists of {role, content}. Optional:
         category (any other value than a text counts as none).
@@ -21,6 +22,7 @@ Params: seed (int), sft, judge, judge_benchmark (sources; the last may be None),
 Nothing is written before everything is checked; every fault of every file is in one message.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ from typing import Any
 from alma.duplicates import folded
 from alma.errors import fail_with, problem
 from alma.ids import content_id, hashed_int
-from alma.seed_formats import read_rows
+from alma.label_sets.registry import read_set, split_set
+from alma.seed_formats import Row, read_rows
 from alma.seed_rows import Problems, prompt_key, sft_pair, take_checks, take_optional, take_score, take_text
 from alma.tables import user_text, write_table
 
@@ -38,7 +41,9 @@ EVAL_COLUMNS = {"prompt", "category", "reference", "checks"}
 PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
 ANNOTATION_SCALE = [0.0, 10.0]  # what annotators are asked for (`alma.judging.RUBRIC`)
 
-SFT_NEEDED = [
+JUDGE_NEEDED: list[tuple[str, ...]] = [("prompt", "response", "score")]
+PAIR_NEEDED: list[tuple[str, ...]] = [("prompt", "chosen", "rejected")]
+SFT_NEEDED: list[tuple[str, ...]] = [
     ("messages",),
     ("prompt", "response"),
     ("prompt", "completion"),
@@ -57,12 +62,27 @@ def print_left_out(source: str, notes: list[str]) -> None:
         print(f"{source}: {len(notes) - _MAX_NOTES} more rows left out, earlier rows are the same")
 
 
+def label_rows(
+    key: str, source: str, columns: set[str], needed: list[tuple[str, ...]], problems: Problems
+) -> tuple[list[Row], bool]:
+    """Rows of a source of labels, and whether they are of a public set (`alma.label_sets`)."""
+    name, place = split_set(source)
+    if name is None:
+        return read_rows(source, columns, problems, needed), False
+    left_out: Counter[str] = Counter()
+    rows = read_set(name, place, key, problems, left_out)
+    for reason, count in left_out.most_common():
+        print(f"{source}: {count} left out: {reason}")
+    return rows, True
+
+
 def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of seeds/sft.parquet, and every user text, folded, with where it stands."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     texts: dict[str, str] = {}
     same: list[str] = []
-    for row in read_rows(source, SFT_COLUMNS, problems, SFT_NEEDED):
+    rows, _ = label_rows("labels.sft", source, SFT_COLUMNS, SFT_NEEDED, problems)
+    for row in rows:
         pair = sft_pair(row, problems)
         if pair is None:
             continue
@@ -102,7 +122,8 @@ def read_judge(
     sources = [(source, scale, "judge.scale"), *((s, ANNOTATION_SCALE, "annotations") for s in annotations)]
     for number, (place, its_scale, key_of_scale) in enumerate(sources):
         before = len(problems)
-        rows = read_rows(place, JUDGE_COLUMNS, problems, [("prompt", "response", "score")])
+        rows, of_set = label_rows("labels.judge", place, JUDGE_COLUMNS, JUDGE_NEEDED, problems)
+        its_scale = [0, 10] if of_set else its_scale  # a reader of a public set maps its scores itself
         for row in rows:
             prompt = take_text(row, "prompt", problems)
             response = take_text(row, "response", problems)
@@ -171,7 +192,9 @@ def read_benchmark(
 def read_pairs(source: str, seeds: list[dict[str, str]], problems: Problems) -> list[dict[str, Any]]:
     """Rows of the judge benchmark: a prompt with a better and a worse response."""
     table: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in read_rows(source, PAIR_COLUMNS, problems, [("prompt", "chosen", "rejected")]):
+    rows, of_set = label_rows("judge.benchmark", source, PAIR_COLUMNS, PAIR_NEEDED, problems)
+    leaks = 0
+    for row in rows:
         prompt, chosen, rejected = (
             take_text(row, column, problems) for column in ("prompt", "chosen", "rejected")
         )
@@ -179,10 +202,15 @@ def read_pairs(source: str, seeds: list[dict[str, str]], problems: Problems) -> 
             continue
         if chosen == rejected:
             problems.append(problem(row.where, "rejected", rejected, "another text than chosen"))
+        if of_set and any(folded(prompt) in texts for texts in seeds):
+            leaks += 1
+            continue
         _check_leak(row.where, prompt, seeds, problems)
         prompt_id = content_id("prompt", prompt)
         made = {"prompt_id": prompt_id, "prompt": prompt, "chosen": chosen, "rejected": rejected}
         table[prompt_id, chosen, rejected] = made
+    if leaks:
+        print(f"{source}: {leaks} left out: the prompt is in labels.judge")
     return [table[key] for key in sorted(table)]
 
 

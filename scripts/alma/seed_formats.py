@@ -264,10 +264,8 @@ def _read_hub(source: str, columns: set[str], problems: list[str]) -> tuple[list
         )
         return [], []
     names = list(data.column_names)
-    rows = [
-        Row(f"{source}: row {i}", {k: v for k, v in row.items() if k in columns and v is not None})
-        for i, row in enumerate(data, start=1)
-    ]
+    used = data.select_columns([name for name in names if name in columns])  # others may be large
+    rows = [Row(f"{source}: row {i}", _without_nulls(row)) for i, row in enumerate(used, start=1)]
     return rows, names
 
 

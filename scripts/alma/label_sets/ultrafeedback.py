@@ -10,7 +10,7 @@ def ultrafeedback(rows: Iterable[Row]) -> Read:
     """instruction, completions (list of {response, fine-grained_score, ...}), source.
 
     The score is the fine-grained one, a mean of four ratings from 1 to 5; 1 is 0 and 5 is 10. overall_score
-    is not read: about 2,000 of the critic's ratings of 1 are stored there as 10 (OpenBMB/UltraFeedback issue 8).
+    is not read: about 2,000 of the critic's ratings of 1 stand there as 10 (OpenBMB/UltraFeedback issue 8).
     """
     for row, completions in with_instances(rows, "completions"):
         answers = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError, fail_with, shorten
+from alma.label_sets.registry import sets_for, split_set
 from alma.workflow.comparisons import RELATIONS, check_controls
 from alma.workflow.sharding import ceil_div
 
@@ -229,9 +230,18 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
                 f"{'.'.join(keys)}.micro_batch_size: found {values['micro_batch_size']}, expected "
                 f"a divisor of batch_size ({values['batch_size']})"
             )
-    for key, source in data_sources(config).items():
-        if is_local(source) and not _is_there(source, folder=False):
-            found.append(f"{key}: found {source!r}, expected a file that exists (looked in {Path.cwd()})")
+    for key, (holder, last) in _data_keys(config).items():
+        label_set, source = split_set(holder[last])
+        known = ", ".join(sets_for(key))
+        if label_set and label_set not in sets_for(key):
+            wanted = f"one of the label sets that it can take ({known})" if known else "no label set"
+            found.append(f"{key}: found the label set {label_set}, expected {wanted}")
+        elif is_local(source) and not _is_there(source, folder=False):
+            named = re.match(r"[\w-]+:", source)
+            hint = f"; label sets that can stand before the colon: {known}" if named and known else ""
+            found.append(
+                f"{key}: found {source!r}, expected a file that exists (looked in {Path.cwd()}){hint}"
+            )
         elif source.startswith("package:"):
             found.append(f"{key}: found {source!r}, expected a path or hub:OWNER/NAME@REVISION")
     for key, source in {
@@ -242,6 +252,12 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             found.append(
                 f"{key}: found {source!r}, expected hub:OWNER/NAME@REVISION with the 40 digits of a commit"
             )
+    judge_set = split_set(config["labels"]["judge"])[0]
+    if judge_set and [low, high] != [0, 10]:
+        found.append(
+            f"judge.scale: found [{low}, {high}], expected [0, 10]: the reader of {judge_set} (labels.judge) "
+            f"maps the scores itself"
+        )
     template = config["base_model"]["chat_template"]
     if template and not _is_there(template, folder=False):
         found.append(f"base_model.chat_template: found {template!r}, expected a file that exists")
@@ -280,8 +296,8 @@ def _data_keys(config: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 
 def data_sources(config: dict[str, Any]) -> dict[str, str]:
-    """Every data set of a config: {key path: source}."""
-    return {path: holder[key] for path, (holder, key) in _data_keys(config).items()}
+    """Every data set of a config: {key path: source, without the name of a label set}."""
+    return {path: split_set(holder[key])[1] for path, (holder, key) in _data_keys(config).items()}
 
 
 def _anchor(path: str) -> str:
@@ -294,8 +310,9 @@ def anchor_paths(config: dict[str, Any]) -> None:
     """Find the relative paths of a config in the working directory or beside the Snakefile, in place."""
     model = config["base_model"]
     for holder, key in [*_data_keys(config).values(), (model, "source"), (model, "chat_template")]:
-        if holder[key] and is_local(holder[key]):
-            holder[key] = _anchor(holder[key])
+        name, source = split_set(holder[key] or "")
+        if source and is_local(source):
+            holder[key] = f"{name}:{_anchor(source)}" if name else _anchor(source)
 
 
 def check_config(config: dict[str, Any], where: str = "config") -> None:

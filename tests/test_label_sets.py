@@ -1,0 +1,537 @@
+"""Public label sets are read by name: each reader on rows of its set's shape, written for this test."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import read_seeds
+
+from alma.errors import InputError
+from alma.label_sets import purposes
+from alma.label_sets.registry import SETS, read_set, sets_for, split_set
+from alma.tables import read_table
+from alma.workflow.config import ROOT, check_config, data_sources
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ASK = "Name a river in France."
+
+
+def message(name: str, parent: str | None, text: str, **more: Any) -> dict[str, Any]:
+    """One message of OpenAssistant, with the keys that its files have."""
+    role = "assistant" if name.startswith("a") else "prompter"
+    row = {"message_id": name, "parent_id": parent, "text": text, "role": role, "lang": "en", "rank": None}
+    row |= {"user_id": "u", "review_count": 3, "review_result": True, "deleted": False, "synthetic": False}
+    return row | {"message_tree_id": "p0", "tree_state": "ready_for_export"} | more
+
+
+TREE = [
+    message("p0", None, ASK),
+    message("a1", "p0", "The Thames.", rank=2),
+    message("a2", "p0", "The Loire.", rank=0),
+    message("a3", "p0", "Seine", rank=1),
+    message("p4", "a2", "How long is it?"),
+    message("a5", "p4", "About 1,000 km."),
+    message("p6", "a2", "Spam.", deleted=True),
+    message("a7", "p6", "Lost with it.", rank=0),
+    message("p8", "a1", "Are you sure?"),
+]
+
+
+def nested(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same tree as a row of the files of trees."""
+    nodes = {row["message_id"]: {**row, "replies": []} for row in messages}
+    for node in nodes.values():
+        if node["parent_id"]:
+            nodes[node["parent_id"]]["replies"].append(node)
+    return {"message_tree_id": "p0", "tree_state": "ready_for_export", "prompt": nodes["p0"]}
+
+
+def completion(text: str, fine: float | None, overall: float) -> dict[str, Any]:
+    """One completion of UltraFeedback."""
+    rating = {"Rating": "4", "Rationale": "It answers."}
+    notes = dict.fromkeys(("instruction_following", "honesty", "truthfulness", "helpfulness"), rating)
+    row: dict[str, Any] = {"model": "m", "principle": "honesty", "custom_system_prompt": "Be honest."}
+    row |= {"response": text, "annotations": notes, "critique": "Fine.", "overall_score": overall}
+    return row if fine is None else row | {"fine-grained_score": fine}
+
+
+def steered(response: str, *ratings: Any, prompt: str = ASK) -> dict[str, Any]:
+    """One row of HelpSteer2."""
+    names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+    return {"prompt": prompt, "response": response} | dict(zip(names, ratings, strict=True))
+
+
+def said(*turns: tuple[str, str]) -> list[dict[str, Any]]:
+    return [{"from": who, "value": what} for who, what in turns]
+
+
+def chat(*texts: str) -> list[dict[str, str]]:
+    """Texts as a conversation that the user begins."""
+    roles = ("user", "assistant")
+    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+BEGIN = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: Name a river.\n\nAssistant:"
+ALPACA_INPUT = {"instruction": "Say it in French.", "input": "Good day", "output": "Bonjour"}
+SAMPLES: dict[str, list[dict[str, Any]]] = {
+    "alpaca": [
+        {"instruction": ASK, "input": "", "output": "The Loire.", "text": "Below is ..."},
+        ALPACA_INPUT | {"text": "Below is ..."},
+        {"instruction": "List two nuts.", "input": "<noinput>", "output": "Hazel, walnut", "text": "..."},
+        {"instruction": "Write it down.", "input": "", "output": "", "text": "..."},
+    ],
+    "daring-anteater": [
+        {
+            "system": "Answer in one word.",
+            "mask": "User",
+            "dataset": "synthetic_conv",
+            "conversations": [
+                {"from": "User", "value": ASK, "label": None},
+                {"from": "Assistant", "value": "Loire", "label": None},
+            ],
+        },
+        {"system": "", "mask": "User", "dataset": "finqa", "conversations": said(("User", "1+1?"))},
+    ],
+    "dolly": [
+        {"instruction": ASK, "context": "", "response": "The Loire.", "category": "open_qa"},
+        {"instruction": "Who?", "context": "Ada wrote it.", "response": "Ada", "category": "closed_qa"},
+        {"instruction": "Why?", "context": "", "response": " \n", "category": "open_qa"},
+    ],
+    "helpsteer2": [
+        steered("The Loire.", 4, 4, 4, 1, 1),
+        steered("A river.", 1, 2, 3, 0, 0),
+        steered("No.", [2, 4], [2, 4], [2, 4], [1, 1], [1, 1], prompt="Is it long?"),
+        steered("?", 3, 3, 3, 1, 1, prompt="Hi\n\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\nBye"),
+        steered("Odd.", 5, 4, 4, 1, 1),
+    ],
+    "helpsteer3": [
+        {
+            "domain": "general",
+            "language": "english",
+            "context": chat(ASK),
+            "response1": "The Loire.",
+            "response2": "A river.",
+            "overall_preference": -2,
+            "individual_preference": [
+                {"score": -3, "reasoning": "It names one.", "feedback1": "Right.", "feedback2": "Vague."},
+                {"score": 0, "reasoning": "Both fine.", "feedback1": "Right.", "feedback2": "Right."},
+            ],
+        },
+        {
+            "domain": "code",
+            "language": "python",
+            "context": chat("Sort it.", "Which?", "The list."),
+            "response1": "sorted(x)",
+            "response2": "x.sort()",
+            "overall_preference": 1,
+            "individual_preference": [],
+        },
+        {"domain": "stem", "context": chat("1+1?"), "response1": "2", "response2": "3"}
+        | {"overall_preference": -100, "individual_preference": [], "language": "english"},
+    ],
+    "hh-rlhf": [
+        {"chosen": f"{BEGIN} The Loire.", "rejected": f"{BEGIN} The big one."},
+        {"chosen": "\n\nHuman: 1+1?\n\nAssistant: 2", "rejected": "\n\nHuman: 1+1?\n\nAssistant: 3"},
+        {
+            "chosen": "\n\nHuman: Hi\n\nAssistant: Hey\n\nHuman: Bye\n\nAssistant: Bye",
+            "rejected": "\n\nHuman: Hi\n\nAssistant: Yo",
+        },
+        {"chosen": "\n\nHuman: Hi", "rejected": "\n\nHuman: Hi\n\nAssistant: Yo"},
+    ],
+    "lima": [
+        {"conversations": [ASK, "The Loire."], "source": "stackexchange"},
+        {"conversations": ["Hi", "Hello!", ASK, "The Seine."], "source": "multi_turn"},
+        {"conversations": ["A question of the test split"], "source": "authors"},
+    ],
+    "openassistant": TREE,
+    "rewardbench": [
+        {
+            "id": 0,
+            "prompt": ASK,
+            "chosen": "The Loire.",
+            "chosen_model": "a",
+            "rejected": "No.",
+            "subset": "x",
+        },
+    ],
+    "rewardbench2": [
+        {
+            "id": "0",
+            "prompt": ASK,
+            "chosen": ["The Loire."],
+            "rejected": ["No.", "The Thames.", "Why?"],
+            "num_correct": 1,
+            "num_incorrect": 3,
+            "subset": "Factuality",
+        },
+        {"id": "ref:0", "prompt": "Pick a color.", "chosen": ["Red"], "rejected": ["Dog"], "subset": "Ties"},
+    ],
+    "self-instruct": [
+        {
+            "id": "seed_task_0",
+            "name": "rivers",
+            "instruction": "Where does it flow?",
+            "instances": [{"input": "Loire", "output": "France"}, {"input": "", "output": "Say which."}],
+            "is_classification": False,
+        },
+        {"id": "seed_task_1", "name": "x", "instruction": "Do it.", "instances": []},
+    ],
+    "sharegpt": [
+        {"id": "x", "conversations": said(("gpt", "..."), ("human", ASK), ("gpt", "Loire"), ("human", "Ok"))},
+        {"id": "y", "conversations": said(("system", "Be brief."), ("human", "Hi"), ("chatgpt", "Hello!"))},
+        {"id": "z", "conversations": said(("human", "Hi"), ("function_call", "f()"), ("gpt", "Done"))},
+        {"id": "t", "conversations": said(("human", "Hi"), ("human", "You there?"), ("gpt", "Yes"))},
+        {"id": "e", "conversations": []},
+    ],
+    "ultrafeedback": [
+        {
+            "source": "evol_instruct",
+            "instruction": ASK,
+            "models": ["a", "b", "c"],
+            "completions": [
+                completion("The Loire.", 4.5, 8.5),
+                completion("No.", 1.25, 10),  # a critic's 1, stored as 10
+                completion("Perhaps.", None, 5),
+            ],
+            "correct_answers": ["None"],
+            "incorrect_answers": ["None"],
+        },
+    ],
+}
+
+
+def taken(name: str, key: str, folder: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """What a reader gives to a config key from the sample of its set, and what it left out."""
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in SAMPLES[name]))
+    problems: list[str] = []
+    left_out: Counter[str] = Counter()
+    rows = read_set(name, str(path), key, problems, left_out)
+    assert not problems
+    assert all(row.where.startswith(f"{path}: line ") for row in rows)
+    return [row.values for row in rows], left_out
+
+
+def pairs_of(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """SFT rows as (user's text or conversation, answer, category)."""
+    found = []
+    for row in rows:
+        *prompt, answer = row["messages"]
+        alone = [turn["role"] for turn in prompt] == ["user"]
+        found.append((prompt[0]["content"] if alone else prompt, answer["content"], row["category"]))
+    return found
+
+
+def labels_of(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Rows of labels as (prompt, response, score)."""
+    return [(row["prompt"], row["response"], pytest.approx(row["score"])) for row in rows]
+
+
+def blank(count: int) -> dict[str, int]:
+    return {"a prompt or an answer that is not text that is not blank": count}
+
+
+MULTI = [*chat("Hi", "Hello!", "Name a river.")]
+SFT: dict[str, tuple[list[tuple[Any, ...]], dict[str, int]]] = {
+    "alpaca": (
+        [
+            (ASK, "The Loire.", None),
+            ("Say it in French.\n\nGood day", "Bonjour", None),
+            ("List two nuts.", "Hazel, walnut", None),
+        ],
+        blank(1),
+    ),
+    "daring-anteater": (
+        [([{"role": "system", "content": "Answer in one word."}, *chat(ASK)], "Loire", "synthetic_conv")],
+        {"no question with an answer": 1},
+    ),
+    "dolly": ([(ASK, "The Loire.", "open_qa"), ("Who?\n\nAda wrote it.", "Ada", "closed_qa")], blank(1)),
+    "helpsteer2": (
+        [(ASK, "The Loire.", None), ("Is it long?", "No.", None), (chat("Hi", "Hello!", "Bye"), "?", None)],
+        {"no rating from 0 to 4 of helpfulness, correctness and coherence": 1, purposes.NOT_BEST: 1},
+    ),
+    "helpsteer3": (
+        [(ASK, "The Loire.", "general"), (chat("Sort it.", "Which?", "The list."), "x.sort()", "code")],
+        {"no preference from -3 to 3": 1, purposes.NOT_BEST: 2},
+    ),
+    "hh-rlhf": (
+        [(MULTI, "The Loire.", None), ("1+1?", "2", None)],
+        {
+            purposes.NOT_BEST: 2,
+            "the two differ over several turns": 1,
+            "no shared prompt of alternating turns": 1,
+        },
+    ),
+    "lima": (
+        [(ASK, "The Loire.", "stackexchange"), (chat("Hi", "Hello!", ASK), "The Seine.", "multi_turn")],
+        {"no answer": 1},
+    ),
+    "openassistant": (
+        [
+            (ASK, "The Loire.", "en"),
+            (chat(ASK, "The Loire.", "How long is it?"), "About 1,000 km.", "en"),
+        ],
+        {
+            purposes.NOT_BEST: 2,
+            "deleted or rejected in review, with all replies": 1,
+            "a message without an answer": 1,
+        },
+    ),
+    "self-instruct": (
+        [("Where does it flow?\n\nLoire", "France", None), ("Where does it flow?", "Say which.", None)],
+        {"no instances": 1},
+    ),
+    "sharegpt": (
+        [(ASK, "Loire", None), ([{"role": "system", "content": "Be brief."}, *chat("Hi")], "Hello!", None)],
+        {
+            "a role that is neither user, assistant nor system": 1,
+            "turns that do not alternate between user and assistant": 1,
+            "no question with an answer": 1,
+        },
+    ),
+    "ultrafeedback": (
+        [(ASK, "The Loire.", "evol_instruct")],
+        {purposes.NOT_BEST: 1, "a completion without a fine-grained score from 1 to 5": 1},
+    ),
+}
+JUDGE: dict[str, tuple[list[tuple[Any, ...]], dict[str, int]]] = {
+    "helpsteer2": (
+        [
+            (ASK, "The Loire.", 10),
+            (ASK, "A river.", 5),
+            ("Is it long?", "No.", 5),
+            ("Is it long?", "No.", 10),
+        ],
+        {
+            "no rating from 0 to 4 of helpfulness, correctness and coherence": 1,
+            purposes.SEVERAL_TURNS: 1,
+        },
+    ),
+    "helpsteer3": (
+        [(ASK, "The Loire.", 10), (ASK, "The Loire.", 5), (ASK, "A river.", 0), (ASK, "A river.", 5)],
+        {"no preference from -3 to 3": 1, purposes.SEVERAL_TURNS: 2},
+    ),
+    "hh-rlhf": (
+        [("1+1?", "2", 10), ("1+1?", "3", 0)],
+        {
+            purposes.SEVERAL_TURNS: 2,
+            "the two differ over several turns": 1,
+            "no shared prompt of alternating turns": 1,
+        },
+    ),
+    "openassistant": (
+        [(ASK, "The Loire.", 10), (ASK, "Seine", 5), (ASK, "The Thames.", 0)],
+        {
+            purposes.SEVERAL_TURNS: 1,
+            "deleted or rejected in review, with all replies": 1,
+            "a message without an answer": 1,
+        },
+    ),
+    "rewardbench": ([(ASK, "The Loire.", 10), (ASK, "No.", 0)], {}),
+    "rewardbench2": (
+        [(ASK, "The Loire.", 10), (ASK, "No.", 0), (ASK, "The Thames.", 0), (ASK, "Why?", 0)],
+        {"subset Ties, which is not measured by pairs": 1},
+    ),
+    "ultrafeedback": (
+        [(ASK, "The Loire.", 8.75), (ASK, "No.", 0.625)],
+        {"a completion without a fine-grained score from 1 to 5": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SFT)
+def test_a_set_gives_sft_pairs(tmp_path, name):
+    rows, left_out = taken(name, "labels.sft", tmp_path)
+    assert (pairs_of(rows), dict(left_out)) == SFT[name]
+
+
+@pytest.mark.parametrize("name", JUDGE)
+def test_a_set_gives_labels_for_the_judge(tmp_path, name):
+    rows, left_out = taken(name, "labels.judge", tmp_path)
+    assert (labels_of(rows), dict(left_out)) == JUDGE[name]
+
+
+def test_pairs_are_every_two_answers_whose_scores_differ(tmp_path):
+    rows, left_out = taken("openassistant", "judge.benchmark", tmp_path)
+    found = {(row["chosen"], row["rejected"]) for row in rows}
+    assert found == {("The Loire.", "Seine"), ("The Loire.", "The Thames."), ("Seine", "The Thames.")}
+    assert left_out[purposes.SEVERAL_TURNS] == 1
+    rows, left_out = taken("rewardbench2", "judge.benchmark", tmp_path)
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [
+        ("The Loire.", rejected) for rejected in ("No.", "The Thames.", "Why?")
+    ]
+    rows, left_out = taken("helpsteer2", "judge.benchmark", tmp_path)
+    assert len(rows) == 1 and left_out[purposes.NO_PAIR] == 1
+
+
+def test_every_set_has_a_sample_for_all_that_it_serves():
+    assert set(SAMPLES) == set(SETS)
+    assert sorted(SFT) == sets_for("labels.sft") and sorted(JUDGE) == sets_for("labels.judge")
+    assert sets_for("judge.benchmark") == sets_for("labels.judge")
+    for name, rows in SAMPLES.items():
+        label_set = SETS[name]
+        used = {column for row in rows for column in row} & {*label_set.optional}
+        missing = {*label_set.optional} - used - {"system", "dataset", "source"}
+        assert not missing, f"{name}: the sample has no {missing}"
+
+
+def test_openassistant_is_read_as_trees_and_as_the_list_of_messages_on_the_hub(tmp_path):
+    flat = taken("openassistant", "labels.sft", tmp_path)
+    path = tmp_path / "trees.jsonl"
+    path.write_text(json.dumps(nested(TREE)))
+    left_out: Counter[str] = Counter()
+    rows = read_set("openassistant", str(path), "labels.sft", [], left_out)
+    assert ([row.values for row in rows], left_out) == flat
+    orphan = message("a9", "elsewhere", "To whom?")
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*reversed(TREE), orphan]))
+    left_out = Counter()
+    rows = read_set("openassistant", str(path), "labels.sft", [], left_out)
+    assert sorted(pairs_of([row.values for row in rows]), key=str) == sorted(pairs_of(flat[0]), key=str)
+    assert left_out["a message without its tree"] == 1
+
+
+def test_a_parquet_file_of_structs_gives_the_same_as_jsonl(tmp_path):
+    for name in ("ultrafeedback", "openassistant", "helpsteer3", "sharegpt", "rewardbench2"):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.Table.from_pylist(SAMPLES[name]), path)
+        key = SETS[name].purposes[0]
+        rows = read_set(name, str(path), key, [], Counter())
+        assert [row.values for row in rows] == taken(name, key, tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("dolly:hub:a/b@c", ("dolly", "hub:a/b@c")),
+        ("hh-rlhf:my/file.jsonl", ("hh-rlhf", "my/file.jsonl")),
+        ("hub:a/b@c:train", (None, "hub:a/b@c:train")),
+        ("my/dolly:x.jsonl", (None, "my/dolly:x.jsonl")),
+        ("doly:x.jsonl", (None, "doly:x.jsonl")),
+        ("dolly:", (None, "dolly:")),
+    ],
+)
+def test_a_source_may_begin_with_the_name_of_a_set(source, expected):
+    assert split_set(source) == expected
+
+
+# in a run
+
+
+def config(**labels: str) -> dict[str, Any]:
+    """A config whose labels are these; the other files are the repository's."""
+    files = {"sft": str(ROOT / "data" / "sft.jsonl"), "judge": str(ROOT / "data" / "judge.jsonl")} | labels
+    return {
+        "base_model": "package:smollm2-135m",
+        "labels": files,
+        "evaluation": {"benchmarks": {"mine": str(ROOT / "data" / "eval.jsonl")}},
+    }
+
+
+def test_a_config_names_sets_of_the_hub_and_of_files(tmp_path, monkeypatch):
+    (tmp_path / "mine.jsonl").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    found = config(sft=f"dolly:hub:a/b@{COMMIT}", judge="hh-rlhf:mine.jsonl")
+    check_config(found)
+    assert data_sources(found)["labels.sft"] == f"hub:a/b@{COMMIT}"
+    assert data_sources(found)["labels.judge"] == "mine.jsonl"
+    assert found["labels"]["judge"] == "hh-rlhf:mine.jsonl"
+    beside = config(sft="alpaca:data/sft.jsonl")  # found beside the Snakefile, as any other file
+    check_config(beside)
+    assert beside["labels"]["sft"] == f"alpaca:{ROOT / 'data' / 'sft.jsonl'}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"judge": "dolly:hub:a/b@main"}, "labels.judge: found the label set dolly, expected one of"),
+        ({"sft": "rewardbench:hub:a/b@main"}, "labels.sft: found the label set rewardbench, expected one of"),
+        ({"sft": "doly:hub:a/b@main"}, "label sets that can stand before the colon: alpaca, daring-anteater"),
+        ({"sft": "dolly:absent.jsonl"}, "labels.sft: found 'absent.jsonl', expected a file that exists"),
+        ({"sft": "dolly:hub:a/b@main"}, "with the 40 digits of a commit"),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_refused_before_any_job(changes, expected):
+    with pytest.raises(InputError, match=expected):
+        check_config(config(**changes))
+
+
+def test_a_scale_is_refused_beside_a_set_whose_reader_maps_its_scores():
+    found = config(judge=f"helpsteer2:hub:a/b@{COMMIT}") | {"judge": {"scale": [1, 5]}}
+    with pytest.raises(InputError, match=r"judge\.scale: found \[1, 5\], expected \[0, 10\]"):
+        check_config(found)
+
+
+def read(folder: Path, **sources: str) -> dict[str, list[dict[str, Any]]]:
+    """Run read_seeds on sources; returns the rows of its tables."""
+    kinds = {"sft": "sft", "judge": "judge", "heldout": "judge", "pairs": "judge_pair", "eval": "eval"}
+    values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.5}
+    values |= {"benchmarks": {"mine": sources.pop("eval", str(ROOT / "data" / "eval.jsonl"))}}
+    outputs = [folder / f"{name}.parquet" for name in (*kinds, "judge_prompts")]
+    read_seeds.main(*outputs, **(values | sources))
+    return {name: read_table(folder / f"{name}.parquet", kind) for name, kind in kinds.items()}
+
+
+def sample(folder: Path, name: str) -> str:
+    """A source that names a set and a file with its sample."""
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in SAMPLES[name]))
+    return f"{name}:{path}"
+
+
+def test_read_seeds_takes_sets_for_sft_judge_and_judge_benchmark(tmp_path, capsys):
+    tables = read(
+        tmp_path / "out",
+        sft=sample(tmp_path, "lima"),
+        judge=sample(tmp_path, "helpsteer2"),
+        judge_benchmark=sample(tmp_path, "hh-rlhf"),
+    )
+    assert [len(row["prompt"]) for row in tables["sft"]] in ([1, 3], [3, 1])
+    labels = tables["judge"] + tables["heldout"]
+    assert sorted(row["score"] for row in labels) == [5, 5, 10, 10]
+    assert {(row["prompt"], row["annotator"]) for row in labels} >= {("Is it long?", 0), ("Is it long?", 1)}
+    assert [(row["chosen"], row["rejected"]) for row in tables["pairs"]] == [("2", "3")]
+    printed = capsys.readouterr().out
+    assert f"helpsteer2.jsonl: 1 left out: {purposes.SEVERAL_TURNS}" in printed
+    assert "lima.jsonl: 1 left out: no answer" in printed
+
+
+def test_pairs_of_a_set_whose_prompt_is_judged_are_left_out(tmp_path, capsys):
+    source = sample(tmp_path, "helpsteer2")
+    more = {"prompt": "1+1?", "chosen": "2", "rejected": "3", "subset": "math"}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*SAMPLES["rewardbench"], more]))
+    tables = read(
+        tmp_path / "out", sft=sample(tmp_path, "lima"), judge=source, judge_benchmark=f"rewardbench:{path}"
+    )
+    assert [row["prompt"] for row in tables["pairs"]] == ["1+1?"]
+    assert "1 left out: the prompt is in labels.judge" in capsys.readouterr().out
+
+
+def test_a_file_of_another_shape_or_without_a_usable_row_is_refused(tmp_path):
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text(json.dumps({"question": "a", "answer": "b"}))
+    unused = tmp_path / "unused.jsonl"
+    unused.write_text(json.dumps({"instruction": "a", "response": ""}))
+    with pytest.raises(InputError) as error:
+        read(
+            tmp_path / "out",
+            sft=f"dolly:{unused}",
+            judge=f"ultrafeedback:{wrong}",
+            judge_benchmark=sample(tmp_path, "rewardbench"),
+        )
+    assert "wrong.jsonl: missing columns: found 'answer', 'question'" in str(error.value)
+    assert "unused.jsonl: found no row of dolly that labels.sft can take (1: a prompt or" in str(error.value)
+
+
+def test_the_page_names_every_set_and_what_it_serves():
+    page = (ROOT / "docs" / "label_sets.md").read_text()
+    for name, label_set in SETS.items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        serves = [key for key in purposes.PURPOSES if f"`{key}`" in row.split("|")[3]]
+        assert tuple(serves) == label_set.purposes, name
