@@ -43,6 +43,7 @@ include: "rules/selection.smk"
 include: "rules/rounds.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/annotation.smk"
 include: "rules/ablations.smk"
 
 

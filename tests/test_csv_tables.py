@@ -15,13 +15,16 @@ CURVE = {"step": 3, "epoch": 0.5, "loss": 1.25, "learning_rate": 1e-5, "tokens":
 
 
 def planned_tables(folder):
-    """Paths below results/{run}/ of every CSV file that the workflow makes, ablation tables included."""
+    """Paths below results/{run}/ of every CSV file that the workflow makes, in any of its targets."""
     override = folder / "my.yaml"
     override.write_text(yaml.safe_dump({"runs": {"dpo": {"training": {"objective": "dpo"}, "table": "a"}}}))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
     command += ["--cores", "1", "--configfile", str(ROOT / "config" / "test.yaml"), str(override)]
     done = subprocess.run(
-        [*command, "--summary", "--", "all", "ablations"], cwd=ROOT, capture_output=True, text=True
+        [*command, "--summary", "--", "all", "ablations", "annotate"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return set(re.findall(r"^results/\w+/(\S+\.csv)\t", done.stdout, flags=re.M))

@@ -266,6 +266,19 @@ CSV_TABLES: dict[str, CsvTable] = {
             "response": (str, "the response"),
         },
     ),
+    "annotation": CsvTable(
+        ("annotation/tasks.csv",),
+        "response that people are asked to rate",
+        {
+            "task": (int, "number of the prompt, from 1"),
+            "letter": (str, "the response among those to this prompt: A, B, ..."),
+            "prompt": (str, "the prompt"),
+            "response": (str, "the response"),
+            "score": (int | None, "0-10; empty until a person fills it in"),
+            "annotator": (str, "who rated it; empty until then"),
+            "key": (str, "name of prompt and response: a hash of both texts"),
+        },
+    ),
     "by_round": CsvTable(
         ("tables/by_round/{table}.csv",),
         "run, round and benchmark; and for runs that differ in seeds alone, their mean",

@@ -149,6 +149,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
         ]
     ),
+    # what people are asked to rate; which response is whose stands in no file that they see
+    "annotation_key": pa.schema(
+        [
+            ("task", pa.int32()),  # from 1
+            ("letter", pa.string()),  # of the response in its task: A, B, ...
+            ("key", pa.string()),  # the response's name in the files of the annotation
+            ("prompt_id", pa.string()),
+            ("response_id", pa.string()),
+            ("checkpoint", pa.string()),
+            ("sample", pa.int32()),
+            ("score", pa.float64()),  # the judge's
+        ]
+    ),
     # evaluation
     "judge_score": pa.schema(
         [

@@ -203,6 +203,20 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
                 f"checkpoints.sample: found {name}, expected sft-0 .. sft-{trained - 1} or latest "
                 f"(checkpoints.sft is {trained})"
             )
+    for name in config["annotation"]["checkpoints"]:
+        kind, _, number = name.partition("-")
+        least, most = {"sft": (0, config["checkpoints"]["sft"] - 1), "round": (2, config["rounds"])}.get(
+            kind, (0, 0)
+        )
+        if not least <= int(number or 0) <= most:
+            wanted = f"sft-0 .. sft-{config['checkpoints']['sft'] - 1}"
+            wanted += f", round-2 .. round-{config['rounds']}" * (config["rounds"] > 1)
+            found.append(f"annotation.checkpoints: found {name}, expected {wanted} or latest")
+    if config["annotation"]["prompts"] > config["annotation"]["pool"]:
+        found.append(
+            f"annotation.prompts: found {config['annotation']['prompts']}, expected at most annotation.pool "
+            f"({config['annotation']['pool']}), from which they are chosen"
+        )
     own = config["evaluation"]["selection"]
     if int(own["checkpoint"].split("-")[1]) >= config["checkpoints"]["sft"]:
         trained = config["checkpoints"]["sft"]
