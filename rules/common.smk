@@ -13,18 +13,22 @@ SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from alma.checkpoints import MODEL_FILES
-from alma.errors import InputError
+from alma.errors import InputError, fail_with
 from alma.workflow.codehash import code_hash
 from alma.workflow.comparisons import ablation_tables, controls, replicates
 from alma.workflow.config import check_config, is_local, parents, run_configs
 from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
+from alma.workflow.tracking import missing_packages
 from alma.workflow.variants import Sharing
 
 try:
     check_config(config)
     RUNS = run_configs(config)  # {name of the run: its whole config}
+    if not workflow.deployment_settings.deployment_method:  # the jobs use this environment
+        wanted = sorted({name for values in RUNS.values() for name in values["training"]["report_to"]})
+        fail_with(missing_packages(wanted), "config: trackers that cannot be used")
     PARENTS = parents(config)  # {name of a variant: the run that it inherits from}
     ABLATION_TABLES = ablation_tables(config)  # {name of the table: its variants}
     CONTROLS = controls(config)  # {name of a control: the run that it is a control of}

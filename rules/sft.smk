@@ -17,8 +17,11 @@ def training(*path):
 
 
 def saves(*path):
-    """How often a training saves its state."""
-    return lambda w: {"save_steps": cfg(w, *path, "save_steps")}
+    """What changes no result of a training: how often it saves its state, and where it sends its curves."""
+    return lambda w: {
+        "save_steps": cfg(w, *path, "save_steps"),
+        "report_to": cfg(w, "training", "report_to"),
+    }
 
 
 rule build_sft_dataset:

@@ -27,7 +27,7 @@ from alma.tokenizer import load_tokenizer
 from alma.trace.provenance import file_hash, package_versions
 from alma.trainable import freeze_below, lora_config
 from alma.training_data import IGNORED, one_row, padded, preference_examples, sft_examples
-from alma.workflow import resume
+from alma.workflow import resume, tracking
 from alma.workflow.codehash import code_hash
 
 
@@ -322,7 +322,7 @@ def _facts(model: Path, training: dict[str, Any], examples: list[Any], **more: A
     import torch
 
     return {
-        "training": {key: value for key, value in training.items() if key != "save_steps"},
+        "training": {k: v for k, v in training.items() if k not in ("save_steps", "report_to")},
         "weights": file_hash(model / "model.safetensors"),
         "examples": content_id(examples),
         "code": code_hash(Path(__file__)),
@@ -332,12 +332,13 @@ def _facts(model: Path, training: dict[str, Any], examples: list[Any], **more: A
     }
 
 
-def _run(trainer: Any, state: Path | None, follower: Any) -> None:
+def _run(trainer: Any, state: Path | None, checkpoint: Path, training: dict[str, Any], key: str) -> None:
     """Train from a saved state, or from the start."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(follower)
+    trainer.add_callback(follow(checkpoint.name, key))
+    tracking.attach(trainer, training.get("report_to", []), checkpoint)
     if state is not None:
         print(f"resume: from step {state.name.split('-')[1]}", flush=True)
     trainer.train(resume_from_checkpoint=str(state) if state else None)
@@ -450,7 +451,7 @@ def train_supervised(
             processing_class=tokenizer,
             peft_config=lora_config(start, training, key),
         )
-        _run(trainer, state, follow(checkpoint.name, key))
+        _run(trainer, state, checkpoint, training, key)
     _finish(trainer, tokenizer, checkpoint, curve, device)
 
 
@@ -509,5 +510,5 @@ def train_preferences(
             processing_class=tokenizer,
             peft_config=lora_config(start, training, key),
         )
-        _run(trainer, state, follow(checkpoint.name, key))
+        _run(trainer, state, checkpoint, training, key)
     _finish(trainer, tokenizer, checkpoint, curve, device)

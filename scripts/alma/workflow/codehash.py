@@ -28,6 +28,7 @@ RUNTIME = {
     "alma.workflow.job": "log, threads, checks and records around a script's main",
     "alma.workflow.orphan": "ends a job whose run is gone",
     "alma.workflow.resume": "a resumed training gives the bytes of one that was not stopped (tested)",
+    "alma.workflow.tracking": "sends training curves to a tracker; the weights are the same (tested)",
 }
 
 # What a `print` may call and still be wording: functions that change nothing.

@@ -24,7 +24,7 @@ def write_checkpoint(folder, *facts):
 
 def train_supervised(model, rows, checkpoint, curve, *, seed, device, training, key, soft=None, **more):
     weights = (Path(model) / "model.safetensors").read_text()
-    training = {name: value for name, value in training.items() if name != "save_steps"}
+    training = {name: value for name, value in training.items() if name not in ("save_steps", "report_to")}
     write_checkpoint(checkpoint, weights, rows, seed, training, more)
     loss = int((Path(checkpoint) / "model.safetensors").read_text()[:4], 16) / 2**16
     row = {"epoch": 1.0, "loss": loss, "learning_rate": 1.0, "tokens": 1}
