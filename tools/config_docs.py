@@ -26,6 +26,9 @@ several files the later ones are laid over the earlier ones, key by key. Without
 demonstration: it takes `config.yaml` and the defaults. The last column shows what the demonstration changes;
 where it is empty the default applies there too. A wrong key or value is refused before any job starts.
 
+`--configfile` takes every word up to the next option for a file. So targets stand before it, or after `--`:
+`snakemake --cores all --configfile my.yaml -- judge`. `tools/alma run my.yaml judge` is the same command.
+
 The defaults are for a base model of some billion weights on GPUs and a few thousand human labels.
 
 A *source* is a local path, `hub:OWNER/NAME@REVISION` (the revision is a full commit hash; for a data set
