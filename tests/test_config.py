@@ -143,10 +143,44 @@ WRONG = [
 ]
 
 
+API = {"kind": "api", "model": "m"}
+WRONG_JUDGES = [
+    ({"kind": "api"}, r"evaluation\.judges\.a\.model: missing"),
+    ({"model": "m"}, r"evaluation\.judges\.a\.kind: missing"),
+    ({"kind": "other", "model": "m"}, r"judges\.a\.kind: found 'other', expected one of api, reward"),
+    (API | {"pric": 1}, r"judges\.a\.pric: unknown key; known here: .*price"),
+    (API | {"asks": ["rank"]}, r"judges\.a\.asks\.0: found 'rank'"),
+    (API | {"max_length": 99}, r"judges\.a\.max_length: a key of the kind reward"),
+    (API | {"checkpoints": ["round-9"]}, r"judges\.a\.checkpoints: found round-9, expected one of base, sft"),
+    (API | {"base_url": "localhost:80"}, r"judges\.a\.base_url: found 'localhost:80', expected http"),
+    (API | {"base_url": "https://me:secret@host/v1"}, r"base_url: found 'https://\.\.\.@host/v1', expected"),
+    ({"kind": "reward", "model": "no"}, r"judges\.a\.model: found 'no', expected a folder that exists"),
+    ({"kind": "reward", "model": "hub:o/n@main"}, r"judges\.a\.model: found 'hub:o/n@main'.*40 digits"),
+]
+WRONG += [("evaluation.judges", {"a": judge}, message) for judge, message in WRONG_JUDGES]
+
+
 @pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{w[0]}={w[1]}" for w in WRONG])
 def test_a_wrong_value_is_named_with_its_path(shipped, path, value, message):
     change(shipped, path, value)
     with pytest.raises(InputError, match=message):
+        check_config(shipped)
+
+
+def test_a_judge_has_the_defaults_of_its_keys(shipped):
+    shipped["evaluation"]["judges"] = {"a": API | {"price": {"input": 2}}, "b": dict(API)}
+    check_config(shipped)
+    found = shipped["evaluation"]["judges"]
+    assert found["a"]["price"] == {"input": 2, "output": None} and found["b"]["max_retries"] == 5
+    assert found["b"]["api_key_env"] == "OPENAI_API_KEY" and found["b"]["asks"] == ["pair"]
+
+
+@pytest.mark.parametrize(("named", "found"), [("outputs.jsonl", r"'outputs\.jsonl'"), ("round-7", "round-7")])
+def test_a_reference_that_is_not_there_is_named(shipped, named, found):
+    shipped["evaluation"] |= {"reference": named, "judges": {"a": dict(API)}}
+    with pytest.raises(
+        InputError, match=rf"evaluation\.reference: found {found}, expected .*base, sft-0, sft-1"
+    ):
         check_config(shipped)
 
 
@@ -183,6 +217,7 @@ def test_every_key_has_a_description_and_every_object_refuses_unknown_keys():
 
     visit(schema, "config")
     visit(schema["$defs"]["training"], "training")
+    visit(schema["$defs"]["outside_judge"], "evaluation.judges.NAME")
 
 
 def test_the_docs_page_is_in_sync_with_the_schema():

@@ -16,8 +16,9 @@ from rule_texts import written_rules
 
 pytestmark = pytest.mark.slow
 
-# Every rule of a run; tables of ablations compare several, and no run needs an annotation.
-RULES = [rule.name for rule in written_rules() if rule.stage not in ("ablations", "annotation")]
+# Every rule of a run: tables of ablations compare several, and none needs an annotation or an outside judge.
+NOT_NEEDED = ("ablations", "annotation", "outside_judges")
+RULES = [rule.name for rule in written_rules() if rule.stage not in NOT_NEEDED]
 
 
 @pytest.fixture(scope="module")

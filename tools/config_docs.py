@@ -81,6 +81,8 @@ def table_rows(
         here, ours = f"{path}{key}", demonstration.get(key)
         meaning = " ".join(str(child.get("description", "")).split())
         deeper = child if "properties" in child else None
+        each = child.get("additionalProperties")
+        named = resolve(each, schema) if isinstance(each, dict) else {}
         for option in child.get("oneOf", []):
             deeper = option if "properties" in option else deeper
         if deeper is None or "oneOf" in child:
@@ -91,6 +93,8 @@ def table_rows(
             rows += table_rows(
                 deeper, schema, ours if isinstance(ours, dict) else {}, f"{here}.", child.get("default")
             )
+        if "properties" in named:
+            rows += table_rows(named, schema, {}, f"{here}.NAME.")
     return rows
 
 

@@ -61,6 +61,20 @@ def request_key(base_url: str, body: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def cache_path(judge: str) -> Path:
+    """File of the answers of a judge, apart from the results: it outlives them."""
+    return Path(os.environ.get("ALMA_CACHE") or ".cache") / "judges" / f"{judge}.jsonl"
+
+
+def request_body(
+    text: str, model: str, temperature: float | None, max_tokens: int | None, more: dict[str, Any]
+) -> dict[str, Any]:
+    """Body of a chat request with one question; a key of `more` goes before ours, and null takes one out."""
+    body = {"model": model, "messages": [{"role": "user", "content": text}]}
+    given = body | {"temperature": temperature, "max_tokens": max_tokens} | more
+    return {name: value for name, value in given.items() if value is not None}
+
+
 class AnswerCache:
     """Answers in an append-only JSON Lines file; jobs side by side may share one.
 

@@ -15,6 +15,7 @@ from alma.workflow.sharding import ceil_div
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_EVALUATED = re.compile(r"base|sft-(0|[1-9][0-9]{0,5})|round-([2-9]|[1-9][0-9])")  # names of checkpoints
 _MAX_DEPTH = 20
 _MAX_VALUES = 10_000
 _MAX_JOBS = 1_000_000
@@ -63,6 +64,11 @@ def fill_defaults(values: dict[str, Any], node: dict[str, Any], schema: dict[str
             if "properties" in child:
                 values[key] = merge(child.get("default", {}), values[key])
             fill_defaults(values[key], child, schema)
+            each = child.get("additionalProperties")
+            if isinstance(each, dict):  # objects by name
+                for inner in values[key].values():
+                    if isinstance(inner, dict):
+                        fill_defaults(inner, resolve(each, schema), schema)
 
 
 def _strange(config: Any) -> list[str]:
@@ -230,6 +236,7 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             f"evaluation.selection.benchmark: found {shorten(own['benchmark'])}, expected one of "
             f"evaluation.benchmarks ({known}) or null"
         )
+    found += _wrong_judges(config)
     if config["prompts"]["clusters"] < config["prompts_per_round"]:
         found.append(
             f"prompts.clusters: found {config['prompts']['clusters']}, expected at least "
@@ -284,6 +291,79 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
     return found
 
 
+def is_reference_file(reference: str) -> bool:
+    """Whether `evaluation.reference` names a file of outputs, and no checkpoint."""
+    return not _EVALUATED.fullmatch(reference)
+
+
+def _evaluated(config: dict[str, Any]) -> list[str]:
+    """Checkpoints that a run evaluates."""
+    sft = [f"sft-{i}" for i in range(config["checkpoints"]["sft"])]
+    return ["base", *sft, *(f"round-{r}" for r in range(2, config["rounds"] + 1))]
+
+
+# Keys of a judge that only one kind of it reads.
+_OF_KIND = {
+    "api": (
+        *("asks", "base_url", "api_key_env", "price", "temperature", "max_tokens", "body"),
+        *("max_retries", "timeout", "concurrency"),
+    ),
+    "reward": ("max_length",),
+}
+
+
+def _wrong_judges(config: dict[str, Any]) -> list[str]:
+    """What does not fit together in `evaluation.judges` and `evaluation.reference`."""
+    found: list[str] = []
+    evaluation, known = config["evaluation"], _evaluated(config)
+    judges, reference = evaluation["judges"], evaluation["reference"]
+    if judges and not is_reference_file(reference) and reference not in known:
+        found.append(f"evaluation.reference: found {reference}, expected a file or one of {', '.join(known)}")
+    if judges and is_reference_file(reference):
+        if is_local(reference) and not _is_there(reference, folder=False):
+            found.append(
+                f"evaluation.reference: found {shorten(reference)}, expected a file that exists, or one of "
+                f"{', '.join(known)} (looked in {Path.cwd()})"
+            )
+        elif not is_local(reference) and not _COMMIT.fullmatch(reference.partition("@")[2].split(":")[0]):
+            found.append(
+                f"evaluation.reference: found {reference!r}, expected hub:OWNER/NAME@REVISION with the 40 "
+                f"digits of a commit"
+            )
+    empty: dict[str, Any] = {}
+    schema = load_schema() if judges else {}
+    if judges:
+        fill_defaults(empty, schema["$defs"]["outside_judge"], schema)
+    for name, judge in sorted(judges.items()):
+        where, kind, model = f"evaluation.judges.{name}", judge["kind"], judge["model"]
+        for other in sorted(set(_OF_KIND) - {kind}):
+            found += [
+                f"{where}.{key}: a key of the kind {other}, found in one of the kind {kind}"
+                for key in _OF_KIND[other]
+                if judge[key] != empty[key]
+            ]
+        for checkpoint in judge["checkpoints"] or []:
+            if checkpoint not in (*known, "final"):
+                found.append(
+                    f"{where}.checkpoints: found {checkpoint}, expected one of {', '.join(known)}, final"
+                )
+        url = judge["base_url"]
+        if url is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+            found.append(
+                f"{where}.base_url: found {shorten(re.sub(r'//[^/]*@', '//...@', url))}, expected "
+                f"http://HOST/v1 or https://HOST/v1, without a name, a key or a query (api_key_env is for "
+                f"the key)"
+            )
+        if kind == "reward" and is_local(model) and not Path(model).is_dir():
+            found.append(f"{where}.model: found {shorten(model)}, expected a folder that exists, or hub:...")
+        elif kind == "reward" and not is_local(model) and not _COMMIT.fullmatch(model.partition("@")[2]):
+            found.append(
+                f"{where}.model: found {model!r}, expected a folder or hub:OWNER/NAME@REVISION with the 40 "
+                f"digits of a commit"
+            )
+    return found
+
+
 def is_local(source: str) -> bool:
     """Whether a source is a path (neither hub: nor package:)."""
     return not source.startswith(("hub:", "package:"))
@@ -327,6 +407,12 @@ def anchor_paths(config: dict[str, Any]) -> None:
         name, source = split_set(holder[key] or "")
         if source and is_local(source):
             holder[key] = f"{name}:{_anchor(source)}" if name else _anchor(source)
+    evaluation = config["evaluation"]
+    if is_reference_file(evaluation["reference"]) and is_local(evaluation["reference"]):
+        evaluation["reference"] = _anchor(evaluation["reference"])
+    for judge in evaluation["judges"].values():
+        if judge["kind"] == "reward" and is_local(judge["model"]):
+            judge["model"] = _anchor(judge["model"])
 
 
 def check_config(config: dict[str, Any], where: str = "config") -> None:
