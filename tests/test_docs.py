@@ -155,7 +155,7 @@ WRITTEN = (
     "tests/**/*.py",
 )
 BRITISH = re.compile(
-    r"colour|behaviour|favour|neighbour|honour|\bgrey|centre|labelled|labelling|modelled|cancelled|judgement"
+    r"colour|behaviour|favour|neighbour|honour|\bgrey|centre|labelled|labelling|modelled|(?<!was_)cancelled|judgement"
     r"|licence|artefact|catalogue|full stop|defence|(normal|summar|serial|recogn|token|quant|optim|organ"
     r"|initial|random|custom|general|special|penal|minim|maxim)is(e|ed|es|ing|ation)\b",
     re.IGNORECASE,

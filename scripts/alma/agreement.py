@@ -6,7 +6,7 @@ at a time, and knows no prompts.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alma.ids import hashed_int
@@ -80,7 +80,7 @@ def krippendorff_alpha(units: Iterable[Sequence[float]]) -> float | None:
     return None if math.isnan(value) else value
 
 
-def agreement(ratings: dict[tuple[str, str], Sequence[float]], resamples: int, seed: Any) -> Agreement:
+def agreement(ratings: Mapping[tuple[str, str], Sequence[float]], resamples: int, seed: Any) -> Agreement:
     """Alpha with its 95% percentile bootstrap over prompts, whose responses are not independent.
 
     Args:
