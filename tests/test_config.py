@@ -305,7 +305,7 @@ def test_config_yaml_is_read_only_where_no_config_is_given(copy_of_the_workflow,
     run = copy_of_the_workflow
     (run.folder / "readme.yaml").write_text(readme_example(), encoding="utf-8")
     demonstration = effective(run)
-    assert demonstration["rounds"] == 3 and demonstration["prompts"]["clusters"] == 120
+    assert demonstration["rounds"] == 3 and demonstration["prompts"]["clusters"] == 160
     assert effective(run, "--config", "rounds=4") == demonstration | {"rounds": 4}
     mine = effective(run, "--configfile", "readme.yaml")
     assert mine["run"] == "mine" and mine["prompts"]["clusters"] == schema_defaults()["prompts.clusters"]
@@ -353,7 +353,7 @@ def test_configs_in_the_demonstration_s_size_keep_it(shipped, name):
         expected = {"run", "runs", "engine.kv_cache_gib", "rounds", "prompts_per_round", "prompts_per_shard"}
         expected |= {"samples_per_prompt", "samples_per_block", "evaluation.benchmarks"}
         expected |= {"evaluation.selection.samples"}
-        expected |= {f"prompts.{key}" for key in ("shards", "raw_per_shard", "clusters")}
+        expected |= {f"prompts.{key}" for key in ("shards", "clusters")}
     if name == "gemma3-270m":
         expected |= {
             key for key in ours if key.startswith("base_model.") and key != "base_model.accept_terms"

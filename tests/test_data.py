@@ -119,7 +119,7 @@ def test_the_card_states_the_other_numbers():
 
 def test_there_are_enough_rows():
     assert len(ROWS["sft"]) >= 60
-    assert len(ROWS["judge"]) >= 240
+    assert len(ROWS["judge"]) >= 500
     assert len({row["prompt"] for row in ROWS["eval"]}) >= 400
 
 
@@ -174,7 +174,7 @@ def test_the_check_decides_the_half_of_the_scale():
 
 def test_as_many_responses_to_a_prompt_pass_as_fail():
     for prompt, rows in GROUPS.items():
-        assert 2 * sum(map(passes, rows)) == len(rows) <= 4, prompt
+        assert 2 * sum(map(passes, rows)) == len(rows) <= 6, prompt
         assert len({row["response"] for row in rows}) == len(rows), prompt
         assert all(
             (row["checks"], row["category"]) == (rows[0]["checks"], rows[0]["category"]) for row in rows
