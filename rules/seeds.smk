@@ -8,6 +8,18 @@ def local_seed_files(run):
     return sorted({path for path in data_sources(cfg(run)).values() if is_local(path)})
 
 
+def label_plan(w):
+    """What the run does with the labels, for the summary that its first job prints."""
+    trainings = {"sft": cfg(w, "training", "sft"), "judge": cfg(w, "judge", "training")}
+    return {
+        **{name: {key: part[key] for key in ("epochs", "batch_size")} for name, part in trainings.items()},
+        **{key: cfg(w, key) for key in ("rounds", "prompts_per_round", "samples_per_prompt")},
+        "balance": cfg(w, "judge", "balance"),
+        "checkpoints": cfg(w, "checkpoints", "sft"),
+        "shots": cfg(w, "prompts", "shots"),
+    }
+
+
 def lengths_checked(w):
     """Input function of what trains or samples first: it waits until all that people wrote is known to fit.
 
@@ -59,6 +71,7 @@ rule read_seeds:
             judge_benchmark=from_config("judge", "benchmark"),
             benchmarks=from_config("evaluation", "benchmarks"),
         ),
+        uncompared=uncompared(plan=label_plan),
     message:
         "Reading and checking the seeds"
     script:

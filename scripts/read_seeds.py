@@ -22,18 +22,27 @@ Params: seed (int), sft, judge, judge_benchmark (sources; the last may be None),
 Nothing is written before everything is checked; every fault of every file is in one message.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from alma.agreement import agreement
 from alma.duplicates import folded
 from alma.errors import fail_with, problem
 from alma.ids import content_id, hashed_int
+from alma.label_sets.purposes import PURPOSES
 from alma.label_sets.registry import read_set, split_set
+from alma.label_summary import (
+    SourceCount,
+    evaluation_lines,
+    judge_lines,
+    plan_lines,
+    sft_lines,
+    source_lines,
+)
 from alma.seed_formats import Row, read_rows
 from alma.seed_rows import Problems, prompt_key, sft_pair, take_checks, take_optional, take_score, take_text
-from alma.tables import user_text, write_table
+from alma.tables import write_table
 
 SFT_COLUMNS = {"messages", "prompt", "response", "completion", "instruction", "input", "output", "category"}
 JUDGE_COLUMNS = {"prompt", "response", "score"}
@@ -51,37 +60,50 @@ SFT_NEEDED: list[tuple[str, ...]] = [
 ]
 
 
+Counts = list[SourceCount]
+SAME = "an earlier row is the same"
 _MAX_NOTES = 5  # of each kind and file: a real set can have thousands of rows twice
+_RESAMPLES = 1000  # of the bootstrap of the annotators' agreement, as in the other tables of intervals
 
 
-def print_left_out(source: str, notes: list[str]) -> None:
-    """Say which rows are left out because an earlier one is the same."""
+def note_same(count: SourceCount, notes: list[str]) -> None:
+    """Count rows that are left out because an earlier one is the same, and name the first of them."""
+    if notes:
+        count.left_out[SAME] += len(notes)
     for note in notes[:_MAX_NOTES]:
         print(note)
-    if len(notes) > _MAX_NOTES:
-        print(f"{source}: {len(notes) - _MAX_NOTES} more rows left out, earlier rows are the same")
 
 
 def label_rows(
-    key: str, source: str, columns: set[str], needed: list[tuple[str, ...]], problems: Problems
-) -> tuple[list[Row], bool]:
-    """Rows of a source of labels, and whether they are of a public set (`alma.label_sets`)."""
-    name, place = split_set(source)
-    if name is None:
-        return read_rows(source, columns, problems, needed), False
-    left_out: Counter[str] = Counter()
-    rows = read_set(name, place, key, problems, left_out)
-    for reason, count in left_out.most_common():
-        print(f"{source}: {count} left out: {reason}")
-    return rows, True
+    key: str,
+    source: str,
+    columns: set[str],
+    needed: list[tuple[str, ...]],
+    problems: Problems,
+    counts: Counts,
+) -> tuple[list[Row], bool, SourceCount]:
+    """Rows of a source, whether they are of a public set (`alma.label_sets`), and their count.
+
+    Args:
+        key: config key that the source stands in.
+        counts: where the count is added.
+    """
+    count = SourceCount(key, source)
+    counts.append(count)
+    name, place = split_set(source) if key in PURPOSES else (None, source)
+    if name is not None:
+        return read_set(name, place, key, problems, count), True, count
+    rows = read_rows(source, columns, problems, needed)
+    count.rows = len(rows)
+    return rows, False, count
 
 
-def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def read_sft(source: str, problems: Problems, counts: Counts) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of seeds/sft.parquet, and every user text, folded, with where it stands."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     texts: dict[str, str] = {}
     same: list[str] = []
-    rows, _ = label_rows("labels.sft", source, SFT_COLUMNS, SFT_NEEDED, problems)
+    rows, _, count = label_rows("labels.sft", source, SFT_COLUMNS, SFT_NEEDED, problems, counts)
     for row in rows:
         pair = sft_pair(row, problems)
         if pair is None:
@@ -103,12 +125,12 @@ def read_sft(source: str, problems: Problems) -> tuple[list[dict[str, Any]], dic
             "completion": completion,
             "category": category,
         }
-    print_left_out(source, same)
+    note_same(count, same)
     return [table[key] for key in sorted(table)], texts
 
 
 def read_judge(
-    source: str, scale: list[float], problems: Problems, annotations: Sequence[str] = ()
+    source: str, scale: list[float], problems: Problems, counts: Counts, annotations: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, int]]:
     """Rows of the judge's labels.
 
@@ -122,7 +144,8 @@ def read_judge(
     sources = [(source, scale, "judge.scale"), *((s, ANNOTATION_SCALE, "annotations") for s in annotations)]
     for number, (place, its_scale, key_of_scale) in enumerate(sources):
         before = len(problems)
-        rows, of_set = label_rows("labels.judge", place, JUDGE_COLUMNS, JUDGE_NEEDED, problems)
+        name = f"labels.annotations.{number - 1}" if number else "labels.judge"
+        rows, of_set, _ = label_rows(name, place, JUDGE_COLUMNS, JUDGE_NEEDED, problems, counts)
         its_scale = [0, 10] if of_set else its_scale  # a reader of a public set maps its scores itself
         for row in rows:
             prompt = take_text(row, "prompt", problems)
@@ -156,13 +179,15 @@ def read_judge(
 
 
 def read_benchmark(
-    name: str, source: str, seeds: list[dict[str, str]], problems: Problems
+    name: str, source: str, seeds: list[dict[str, str]], problems: Problems, counts: Counts
 ) -> list[dict[str, Any]]:
     """Rows of one benchmark; `seeds` are the folded texts of the seeds, with their places."""
     table: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
     same: list[str] = []
-    for row in read_rows(source, EVAL_COLUMNS, problems, [("prompt",)]):
+    key = f"evaluation.benchmarks.{name}"
+    rows, _, count = label_rows(key, source, EVAL_COLUMNS, [("prompt",)], problems, counts)
+    for row in rows:
         where = row.where
         prompt = take_text(row, "prompt", problems)
         optional = {column: take_optional(row, column, problems) for column in ("category", "reference")}
@@ -185,15 +210,17 @@ def read_benchmark(
             same.append(f"{where}: left out, {places[prompt_id]} is the same")
         else:
             table[prompt_id], places[prompt_id] = made, where
-    print_left_out(source, same)
+    note_same(count, same)
     return [table[key] for key in sorted(table)]
 
 
-def read_pairs(source: str, seeds: list[dict[str, str]], problems: Problems) -> list[dict[str, Any]]:
+def read_pairs(
+    source: str, seeds: list[dict[str, str]], problems: Problems, counts: Counts
+) -> list[dict[str, Any]]:
     """Rows of the judge benchmark: a prompt with a better and a worse response."""
     table: dict[tuple[str, str, str], dict[str, Any]] = {}
-    rows, of_set = label_rows("judge.benchmark", source, PAIR_COLUMNS, PAIR_NEEDED, problems)
-    leaks = 0
+    key = "judge.benchmark"
+    rows, of_set, count = label_rows(key, source, PAIR_COLUMNS, PAIR_NEEDED, problems, counts)
     for row in rows:
         prompt, chosen, rejected = (
             take_text(row, column, problems) for column in ("prompt", "chosen", "rejected")
@@ -203,14 +230,14 @@ def read_pairs(source: str, seeds: list[dict[str, str]], problems: Problems) -> 
         if chosen == rejected:
             problems.append(problem(row.where, "rejected", rejected, "another text than chosen"))
         if of_set and any(folded(prompt) in texts for texts in seeds):
-            leaks += 1
+            count.left_out["the prompt is in labels.judge"] += 1
             continue
         _check_leak(row.where, prompt, seeds, problems)
         prompt_id = content_id("prompt", prompt)
         made = {"prompt_id": prompt_id, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+        if (prompt_id, chosen, rejected) in table:
+            count.left_out[SAME] += 1
         table[prompt_id, chosen, rejected] = made
-    if leaks:
-        print(f"{source}: {leaks} left out: the prompt is in labels.judge")
     return [table[key] for key in sorted(table)]
 
 
@@ -277,21 +304,30 @@ def main(
     judge_benchmark: str | None,
     benchmarks: dict[str, str],
     annotations: Sequence[str] = (),
+    plan: dict[str, Any] | None = None,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Read every seed file, check all of them, then write the tables.
+
+    Args:
+        plan: settings of what the run does with the labels, for the summary (`alma.label_summary`).
+        say: prints the summary.
 
     Raises:
         InputError: lists every fault of every file.
     """
     problems: Problems = []
-    sft_rows, sft_texts = read_sft(sft, problems)
-    judge_rows, judge_texts, first = read_judge(judge, scale, problems, annotations)
+    counts: Counts = []
+    sft_rows, sft_texts = read_sft(sft, problems, counts)
+    judge_rows, judge_texts, first = read_judge(judge, scale, problems, counts, annotations)
     seeds = [sft_texts, judge_texts]
     eval_rows = [
-        row for name in sorted(benchmarks) for row in read_benchmark(name, benchmarks[name], seeds, problems)
+        row
+        for name in sorted(benchmarks)
+        for row in read_benchmark(name, benchmarks[name], seeds, problems, counts)
     ]
     # A judge is trained on its labels' prompts, so a pair with one of them measures nothing.
-    pairs = read_pairs(judge_benchmark, [judge_texts], problems) if judge_benchmark else []
+    pairs = read_pairs(judge_benchmark, [judge_texts], problems, counts) if judge_benchmark else []
     fail_with(problems, "the seeds cannot be used; nothing was written:")
 
     training, heldout = split_judge(judge_rows, heldout_fraction, seed, first)
@@ -302,16 +338,21 @@ def main(
     write_table(pair_table, "judge_pair", pairs)
     write_table(eval_table, "eval", eval_rows)
     write_table(prompt_table, "seed_prompt", [{"prompt_id": i, "prompt": own[i]} for i in sorted(own)])
-    print(
-        f"{len(sft_rows)} SFT pairs ({len({user_text(row['prompt']) for row in sft_rows})} prompts); "
-        f"{len(training)} judge labels of {len({row['prompt_id'] for row in training})} prompts, "
-        f"{len(heldout)} held out of {len({row['prompt_id'] for row in heldout})}; "
-        f"{len(eval_rows)} evaluation prompts, {len(pairs)} judge benchmark pairs"
-    )
+    ratings: dict[tuple[str, str], list[float]] = {}
+    for row in judge_rows:
+        ratings.setdefault((row["prompt_id"], row["response_id"]), []).append(row["score"])
+    lines = [
+        *source_lines(counts),
+        *sft_lines(sft_rows),
+        *judge_lines(training, heldout, agreement({**ratings}, _RESAMPLES, seed)),
+        *evaluation_lines(eval_rows, pairs),
+        *(plan_lines(sft_rows, training, plan) if plan else []),
+    ]
+    say("\n".join(lines))
 
 
 if "snakemake" in globals():
-    from alma.workflow.job import job
+    from alma.workflow.job import job, tell
 
     with job(snakemake) as config:
         main(
@@ -322,4 +363,5 @@ if "snakemake" in globals():
             snakemake.output.eval,
             snakemake.output.judge_prompts,
             **config,
+            say=tell,
         )

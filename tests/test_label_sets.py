@@ -15,6 +15,7 @@ import read_seeds
 from alma.errors import InputError
 from alma.label_sets import purposes
 from alma.label_sets.registry import SETS, read_set, sets_for, split_set
+from alma.label_summary import SourceCount
 from alma.tables import read_table
 from alma.workflow.config import ROOT, check_config, data_sources
 
@@ -211,11 +212,11 @@ def taken(name: str, key: str, folder: Path) -> tuple[list[dict[str, Any]], Coun
     path = folder / f"{name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in SAMPLES[name]))
     problems: list[str] = []
-    left_out: Counter[str] = Counter()
-    rows = read_set(name, str(path), key, problems, left_out)
-    assert not problems
+    count = SourceCount(key, str(path))
+    rows = read_set(name, str(path), key, problems, count)
+    assert not problems and count.rows == len(SAMPLES[name])
     assert all(row.where.startswith(f"{path}: line ") for row in rows)
-    return [row.values for row in rows], left_out
+    return [row.values for row in rows], count.left_out
 
 
 def pairs_of(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -385,15 +386,15 @@ def test_openassistant_is_read_as_trees_and_as_the_list_of_messages_on_the_hub(t
     flat = taken("openassistant", "labels.sft", tmp_path)
     path = tmp_path / "trees.jsonl"
     path.write_text(json.dumps(nested(TREE)))
-    left_out: Counter[str] = Counter()
-    rows = read_set("openassistant", str(path), "labels.sft", [], left_out)
-    assert ([row.values for row in rows], left_out) == flat
+    count = SourceCount("labels.sft", "trees")
+    rows = read_set("openassistant", str(path), "labels.sft", [], count)
+    assert ([row.values for row in rows], count.left_out) == flat
     orphan = message("a9", "elsewhere", "To whom?")
     path.write_text("".join(json.dumps(row) + "\n" for row in [*reversed(TREE), orphan]))
-    left_out = Counter()
-    rows = read_set("openassistant", str(path), "labels.sft", [], left_out)
+    count = SourceCount("labels.sft", "list")
+    rows = read_set("openassistant", str(path), "labels.sft", [], count)
     assert sorted(pairs_of([row.values for row in rows]), key=str) == sorted(pairs_of(flat[0]), key=str)
-    assert left_out["a message without its tree"] == 1
+    assert count.left_out["a message without its tree"] == 1
 
 
 def test_a_parquet_file_of_structs_gives_the_same_as_jsonl(tmp_path):
@@ -401,7 +402,7 @@ def test_a_parquet_file_of_structs_gives_the_same_as_jsonl(tmp_path):
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pa.Table.from_pylist(SAMPLES[name]), path)
         key = SETS[name].purposes[0]
-        rows = read_set(name, str(path), key, [], Counter())
+        rows = read_set(name, str(path), key, [], SourceCount(key, name))
         assert [row.values for row in rows] == taken(name, key, tmp_path)[0]
 
 
@@ -497,8 +498,8 @@ def test_read_seeds_takes_sets_for_sft_judge_and_judge_benchmark(tmp_path, capsy
     assert {(row["prompt"], row["annotator"]) for row in labels} >= {("Is it long?", 0), ("Is it long?", 1)}
     assert [(row["chosen"], row["rejected"]) for row in tables["pairs"]] == [("2", "3")]
     printed = capsys.readouterr().out
-    assert f"helpsteer2.jsonl: 1 left out: {purposes.SEVERAL_TURNS}" in printed
-    assert "lima.jsonl: 1 left out: no answer" in printed
+    assert f"left out 1: {purposes.SEVERAL_TURNS}" in printed
+    assert "labels.sft: 3 rows read of lima:" in printed and "  left out 1: no answer" in printed
 
 
 def test_pairs_of_a_set_whose_prompt_is_judged_are_left_out(tmp_path, capsys):
@@ -510,7 +511,7 @@ def test_pairs_of_a_set_whose_prompt_is_judged_are_left_out(tmp_path, capsys):
         tmp_path / "out", sft=sample(tmp_path, "lima"), judge=source, judge_benchmark=f"rewardbench:{path}"
     )
     assert [row["prompt"] for row in tables["pairs"]] == ["1+1?"]
-    assert "1 left out: the prompt is in labels.judge" in capsys.readouterr().out
+    assert "left out 1: the prompt is in labels.judge" in capsys.readouterr().out
 
 
 def test_a_file_of_another_shape_or_without_a_usable_row_is_refused(tmp_path):

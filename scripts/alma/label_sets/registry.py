@@ -1,7 +1,6 @@
 """The label sets that are read by name: `NAME:SOURCE`, as in `dolly:hub:OWNER/NAME@REVISION`."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from alma.label_sets.openassistant import openassistant
 from alma.label_sets.preferences import hh_rlhf, rewardbench, rewardbench2
 from alma.label_sets.purposes import PURPOSES
 from alma.label_sets.ultrafeedback import ultrafeedback
+from alma.label_summary import SourceCount
 from alma.seed_formats import Row, read_rows
 
 ANSWERS = ("labels.sft",)
@@ -73,7 +73,7 @@ def sets_for(key: str) -> list[str]:
     return sorted(name for name, label_set in SETS.items() if key in label_set.purposes)
 
 
-def read_set(name: str, source: str, key: str, problems: list[str], left_out: Counter[str]) -> list[Row]:
+def read_set(name: str, source: str, key: str, problems: list[str], count: SourceCount) -> list[Row]:
     """Rows that a label set gives to a config key, with the columns of a file of one's own.
 
     Args:
@@ -81,19 +81,21 @@ def read_set(name: str, source: str, key: str, problems: list[str], left_out: Co
         source: a path, or `hub:OWNER/NAME@REVISION[:SPLIT]`, as `alma.seed_formats.read_rows`.
         key: one of `PURPOSES`. Scores are on 0-10.
         problems: where faults of the file are added. A row that cannot be used is none.
-        left_out: where what was left out is counted, by reason.
+        count: where the rows of the file, and what was left out of them, are counted.
     """
     label_set = SETS[name]
     columns = {column for choice in label_set.needed for column in choice} | {*label_set.optional}
     before = len(problems)
     rows: list[Row] = []
-    for item in label_set.read(read_rows(source, columns, problems, label_set.needed)):
+    found = read_rows(source, columns, problems, label_set.needed)
+    count.rows = len(found)
+    for item in label_set.read(found):
         for taken in [item] if isinstance(item, Dropped) else PURPOSES[key](item):
             if isinstance(taken, Dropped):
-                left_out[taken.reason] += 1
+                count.left_out[taken.reason] += 1
             else:
                 rows.append(taken)
     if not rows and len(problems) == before:
-        reasons = "; ".join(f"{count}: {reason}" for reason, count in left_out.most_common(3))
+        reasons = "; ".join(f"{number}: {reason}" for reason, number in count.left_out.most_common(3))
         problems.append(f"{source}: found no row of {name} that {key} can take ({reasons})")
     return rows

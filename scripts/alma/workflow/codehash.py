@@ -22,6 +22,7 @@ PACKAGE = "alma"
 RUNTIME = {
     "alma.csv_schemas": "names the columns of CSV tables; who writes other columns changes itself",
     "alma.errors": "carries and prints the message of a job that ends without a result",
+    "alma.label_summary": "tells what was read of the labels, and counts what was not; no table holds it",
     "alma.progress": "the progress line in a log",
     "alma.trace.provenance": "writes and checks records of what was made",
     "alma.workflow.codehash": "names code and does not run it; what it finds is in the hash",
