@@ -98,6 +98,7 @@ rule summarize_evaluation:
     input:
         results=from_run(lambda w: evaluation_files(w.run)),
         prompts=from_run("results/{run}/seeds/eval.parquet"),
+        judged=from_run(lambda w: judged_files(w.run)),  # of rules/outside_judges.smk
     output:
         summary=report(
             "results/{run}/evaluation/summary.csv",
@@ -121,6 +122,7 @@ rule summarize_evaluation:
             seed=from_config("seed"),
             checkpoints=lambda w: evaluated_checkpoints(w.run),
             resamples=from_config("evaluation", "resamples"),
+            reference=lambda w: reference_writer(w.run) if outside_judges(w.run) else "",
         ),
     message:
         "Summarizing the evaluation"

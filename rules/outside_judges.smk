@@ -56,6 +56,11 @@ def judged_files(run, *kinds):
     ]
 
 
+def judge_costs(run):
+    """The table of costs, where a run asks an endpoint."""
+    return [f"results/{run}/tables/judge_costs.csv"] if outside_judges(run, "api") else []
+
+
 def local_reward_files(source):
     """Files of a reward model on this machine; one of the hub is named in the spec instead."""
     return sorted(str(path) for path in Path(source).iterdir() if path.is_file()) if is_local(source) else []
@@ -207,3 +212,31 @@ rule judge_with_reward:
         "Scoring {wildcards.writer} on {wildcards.benchmark} with {wildcards.judge}"
     script:
         "../scripts/judge_with_reward.py"
+
+
+rule judge_costs:
+    input:
+        judged=from_run(lambda w: judged_files(w.run, "api")),
+    output:
+        table="results/{run}/tables/judge_costs.csv",
+    log:
+        "results/{run}/logs/judge_costs.log",
+    benchmark:
+        "results/{run}/benchmarks/judge_costs.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=spec(
+            "judge_costs",
+            prices=lambda w: {
+                name: cfg(w, "evaluation", "judges", name, "price") for name in outside_judges(w.run, "api")
+            },
+        ),
+    message:
+        "Counting what the judges were asked"
+    script:
+        "../scripts/judge_costs.py"

@@ -21,7 +21,7 @@ def results_of(run):
     return [
         *model_files(run, final_checkpoint(run)),
         *reported(run),
-        *judged_files(run),
+        *judge_costs(run),
         *(
             f"results/{run}/{name}"
             for name in ("tables/round_clusters.csv", "tables/lengths.csv", "seeds/checked.txt")

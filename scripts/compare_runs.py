@@ -23,6 +23,7 @@ from alma.csv_tables import read_csv_table, write_csv_table
 from alma.judge_accuracy import is_benchmark_pair, pairs_by_prompt
 from alma.measures import check_share
 from alma.statistics import bootstrap_mean, bootstrap_ratio, mean
+from alma.summary_rows import of_own_judge
 
 KINDS = {"expected": "real-valued", "integer": "integer"}
 TAKEN = (
@@ -157,7 +158,7 @@ def main(
         facts |= {name: chosen.get(column) for name, column in OWN.items()}
         shown = [
             row
-            for row in read_csv_table(summary, "summary")
+            for row in of_own_judge(read_csv_table(summary, "summary"))
             if row["checkpoint"] == "sft-0" or row["checkpoint"].startswith("round-")
         ]
         models = list(dict.fromkeys(row["checkpoint"] for row in shown))

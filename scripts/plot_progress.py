@@ -1,7 +1,7 @@
 """Plot how checks, judge score and length move from the base model to the last round.
 
 Reads:
-    evaluation/summary.csv: one row per checkpoint and benchmark.
+    evaluation/summary.csv: one row per checkpoint, benchmark and judge; those of the run's own.
 Writes:
     figures/progress.svg: three panels over the checkpoints, one line per benchmark.
 """
@@ -9,6 +9,7 @@ Writes:
 from pathlib import Path
 
 from alma.csv_tables import read_csv_table
+from alma.summary_rows import of_own_judge
 
 PANELS = (
     ("check_rate", "check_low", "check_high", "Share of checks passed", "share (0-1)"),
@@ -21,7 +22,7 @@ def main(summary: str | Path, progress: str | Path) -> None:
     """Draw the figure from the summary."""
     from alma.figures import CYCLE, MARKERS, figure, nothing, with_interval
 
-    rows = read_csv_table(summary, "summary")
+    rows = of_own_judge(read_csv_table(summary, "summary"))
     checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
     benchmarks = sorted({row["benchmark"] for row in rows})
     # Side by side while there is room for the names, else one below the other.

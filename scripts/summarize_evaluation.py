@@ -1,4 +1,4 @@
-"""Summarize the evaluation: one row per checkpoint and benchmark.
+"""Summarize the evaluation: one row per checkpoint, benchmark and judge.
 
 Reads:
     evaluation/{checkpoint}/{benchmark}.parquet: responses with `passed` (one value per check) and
@@ -10,7 +10,7 @@ Writes:
     with the mean over the SFT checkpoints on each prompt, and are empty for these. vs_before compares a round
     with the one before; it is empty up to round 2, whose round before is the SFT.
 Params:
-    seed, checkpoints (order of the rows), resamples (of the bootstrap).
+    seed, checkpoints (order of the rows), resamples (of the bootstrap), reference (of the win rates).
 """
 
 from collections.abc import Callable
@@ -19,8 +19,10 @@ from typing import Any
 
 from alma.csv_tables import write_csv_table
 from alma.errors import fail_with
+from alma.judge_summary import NO_GAMES, Judged, mean_values
 from alma.measures import check_share
 from alma.statistics import bootstrap_mean, bootstrap_ratio, mean, wilson
+from alma.summary_rows import OWN
 from alma.words import words_of
 
 REFERENCE = "sft-"  # what the names of the SFT checkpoints begin with
@@ -43,14 +45,6 @@ def measured(rows: list[Row], measure: Measure) -> dict[str, float]:
     """A measure of each response by prompt_id, of the prompts that have one."""
     values = {row["prompt_id"]: measure(row) for row in rows}
     return {prompt: value for prompt, value in sorted(values.items()) if value is not None}
-
-
-def mean_values(checkpoints: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of a measure over several checkpoints, of the prompts that all of them have."""
-    prompts = set.intersection(*map(set, checkpoints)) if checkpoints else set()
-    return {
-        prompt: sum(values[prompt] for values in checkpoints) / len(checkpoints) for prompt in sorted(prompts)
-    }
 
 
 def pairs_of(rows: list[Row], others: list[list[Row]], measure: Measure) -> tuple[list[float], list[float]]:
@@ -138,16 +132,35 @@ def round_before(checkpoint: str, checkpoints: list[str]) -> str | None:
     return before if before in checkpoints else None
 
 
+def outside_judges(
+    judged: list[str], reference: str, seed: int, resamples: int
+) -> dict[tuple[str, str], Judged]:
+    """What each judge of evaluation.judges says: {(judge, benchmark): all of it}, sorted."""
+    if not judged:
+        return {}
+    from alma.tables import read_tables
+
+    tables: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in read_tables(judged, "judged"):
+        of_judge = tables.setdefault((row["judge"], row["benchmark"]), {})
+        of_judge.setdefault(row["checkpoint"], []).append(row)
+    return {key: Judged(tables[key], reference, [seed, key[1]], resamples) for key in sorted(tables)}
+
+
 def main(
     results: list[str],
     prompts: str | Path,
     summary: str | Path,
+    judged: list[str] | None = None,
     *,
     seed: int,
     checkpoints: list[str],
     resamples: int,
+    reference: str = "",
 ) -> None:
-    """Write the summary, rows in the order of `checkpoints`, then by benchmark.
+    """Write the summary, rows in the order of `checkpoints`, then by benchmark, the run's own judge first.
+
+    What no judge says (checks, lengths) is the same in all rows of a checkpoint and benchmark.
 
     Raises:
         InputError: a checkpoint has no response to an evaluation prompt.
@@ -171,6 +184,7 @@ def main(
     ]
     fail_with(problems, "evaluation/: responses are missing. Delete these files and run again.")
     rows = []
+    others = outside_judges(judged or [], reference, seed, resamples)
     sft = [checkpoint for checkpoint in checkpoints if checkpoint.startswith(REFERENCE)]
     for checkpoint in checkpoints:
         before = round_before(checkpoint, checkpoints)
@@ -181,9 +195,15 @@ def main(
             row = summary_row(own, seed, resamples)
             row |= differences(own, first, "vs_sft", seed, resamples)
             row |= differences(own, last, "vs_before", seed, resamples)
-            row |= words_ratio(own, first, seed, resamples)
-            rows.append(row)
+            row |= words_ratio(own, first, seed, resamples) | NO_GAMES
+            rows.append(row | {"judge": OWN})
             print(f"{checkpoint}, {name}: check rate {row['check_rate']}, judge {row['judge_score']}")
+            for (judge, benchmark), said in others.items():
+                found = said.row(checkpoint, [] if checkpoint in sft else sft, before)
+                if benchmark == name and found:
+                    rows.append(row | found | {"judge": judge})
+                    told = f"score {found['judge_score']}, win rate {found['win_rate']}"
+                    print(f"{checkpoint}, {name}, {judge}: {told}")
     write_csv_table(summary, "summary", rows)
 
 
@@ -195,5 +215,6 @@ if "snakemake" in globals():
             list(snakemake.input.results),
             snakemake.input.prompts,
             snakemake.output.summary,
+            list(snakemake.input.judged),
             **config,
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 from alma.csv_tables import read_csv_table, write_csv_table
 from alma.stated import stated_checks
+from alma.summary_rows import of_own_judge
 from alma.verdict import NO, NOT_MEASURED, UNCLEAR, YES, expected, figure, title, verdict
 
 Row = dict[str, Any]
@@ -90,7 +91,7 @@ def main(
     from alma.tables import read_table
 
     rows = verdict(
-        read_csv_table(summary, "summary"),
+        of_own_judge(read_csv_table(summary, "summary")),
         read_csv_table(gate, "verdict"),
         [row for path in lengths for row in read_csv_table(path, "length")],
         read_csv_table(filters, "prompt_filters"),

@@ -17,7 +17,9 @@ CURVE = {"step": 3, "epoch": 0.5, "loss": 1.25, "learning_rate": 1e-5, "tokens":
 def planned_tables(folder):
     """Paths below results/{run}/ of every CSV file that the workflow makes, in any of its targets."""
     override = folder / "my.yaml"
-    override.write_text(yaml.safe_dump({"runs": {"dpo": {"training": {"objective": "dpo"}, "table": "a"}}}))
+    judges = {"gpt": {"kind": "api", "model": "m"}}
+    variants = {"dpo": {"training": {"objective": "dpo"}, "table": "a"}}
+    override.write_text(yaml.safe_dump({"runs": variants, "evaluation": {"judges": judges}}))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
     command += ["--cores", "1", "--configfile", str(ROOT / "config" / "test.yaml"), str(override)]
     done = subprocess.run(

@@ -29,6 +29,7 @@ def with_ends(name, measured):
 def summary_row(checkpoint, benchmark="main", checked=100, **measured):
     """A row of summary.csv; what is not given is empty."""
     row = {"checkpoint": checkpoint, "benchmark": benchmark, "prompts": 120, "checked_prompts": checked}
+    row["judge"] = "own"
     row["judge_prompts"] = measured.pop("asked", 90)
     for name in ("vs_sft", "vs_sft_judge", "vs_before", "vs_before_judge", "words_vs_sft"):
         row |= with_ends(name, measured.get(name, EMPTY))

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from alma.csv_tables import read_csv_table
 from alma.errors import InputError
+from alma.summary_rows import OWN, of_own_judge
 from alma.verdict import expected, figure, title
 
 Row = dict[str, Any]
@@ -101,6 +102,23 @@ def verdict_lines(rows: list[Row]) -> list[str]:
     return [*found, *table(cells)]
 
 
+def outside_lines(rows: list[Row]) -> list[str]:
+    """What judges that training never used say of the last checkpoint that each looked at."""
+    found = []
+    last = {(row["judge"], row["benchmark"]): row for row in rows}
+    for (judge, benchmark), row in sorted(last.items()):
+        told = []
+        if row["judge_score"] is not None:
+            told.append(f"score {with_interval(row, 'judge_score', 'judge_low', 'judge_high')}")
+        for name, words in (("win_rate", "wins against"), ("win_rate_lc", "at equal length")):
+            if row[name] is not None:
+                against = f" {row['reference']}" * (name == "win_rate")
+                told.append(f"{words}{against} {with_interval(row, name, f'{name}_low', f'{name}_high')}")
+        what = f"  {judge} on {benchmark}, {row['checkpoint']}: {', '.join(told) or 'nothing could be read'}"
+        found.append(what)
+    return ["Judges that training never used (95% intervals):", *found] if found else []
+
+
 def chat_command(model: Path) -> str:
     """The line that starts a chat with a model, as short as it works from this folder."""
     python = Path(sys.executable)  # not resolved: a link in .venv is what makes it that environment
@@ -124,7 +142,9 @@ def end(run: str, final: str) -> list[str]:
     model = root / "models" / final
     found = []
     lengths = rows_of(root / "tables" / "length.csv", "length")
-    found += progress_lines(rows_of(root / "evaluation" / "summary.csv", "summary"))
+    evaluated = rows_of(root / "evaluation" / "summary.csv", "summary")
+    found += progress_lines(of_own_judge(evaluated))
+    found += outside_lines([row for row in evaluated if row["judge"] != OWN])
     verdict = verdict_lines(rows_of(root / "evaluation" / "verdict.csv", "verdict"))
     found += verdict or judge_lines(rows_of(root / "evaluation" / "judge.csv", "judge"), lengths)
     if (root / "report.html").is_file():

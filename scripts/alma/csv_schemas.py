@@ -29,13 +29,17 @@ def _with_interval(name: str, ends: str, description: str) -> dict[str, tuple[An
 _SUMMARY: dict[str, tuple[Any, str]] = {
     "checkpoint": (str, "the model that answers"),
     "benchmark": (str, "name of the benchmark"),
+    "judge": (
+        str,
+        "own: the main run's judge; or one of evaluation.judges. What no judge says is the same for all",
+    ),
     "prompts": (int, "prompts of the benchmark"),
     "checked_prompts": (int, "prompts that have checks"),
     **_with_interval("check_rate", "check", "mean over the prompts of the share of checks passed, 0-1"),
     **_with_interval("all_passed", "all", "share of prompts with every check passed, 0-1"),
-    **_with_interval("judge_score", "judge", "mean score by the main run's judge, 0-10"),
-    "judge_prompts": (int, "prompts whose response the judge was asked to score"),
-    "judge_unreadable": (int, "of these, responses without a readable score"),
+    **_with_interval("judge_score", "judge", "mean score by the judge: 0-10, or a reward model's logit"),
+    "judge_prompts": (int, "prompts whose response the judge was asked about"),
+    "judge_unreadable": (int, "of these, without a readable answer to each question"),
     "mean_tokens": (float, "mean tokens per response"),
     "mean_words": (float, "mean words per response"),
     "cut_off": (float, "share of responses that the token limit ended"),
@@ -46,6 +50,15 @@ _SUMMARY: dict[str, tuple[Any, str]] = {
     **_with_interval("vs_before", "vs_before", "check_rate minus that of the round before, paired by prompt"),
     **_with_interval("vs_before_judge", "vs_before_judge", "the same difference of judge_score"),
     **_with_interval("words_vs_sft", "words_vs_sft", "words / their mean over the SFT checkpoints"),
+    "reference": (str, "what the games are against (evaluation.reference); empty where none was played"),
+    "games": (int | None, "prompts on which the judge compared the response with the reference's"),
+    "same_in_both_orders": (float | None, "share of the games with the same result in both orders, 0-1"),
+    **_with_interval("win_rate", "win_rate", "share of the games won, draws half, 0-1"),
+    **_with_interval("win_rate_lc", "win_rate_lc", "the same at equal length (length-controlled)"),
+    **_with_interval(
+        "vs_sft_win", "vs_sft_win", "win_rate minus its mean over the SFT checkpoints, paired by prompt"
+    ),
+    **_with_interval("vs_before_win", "vs_before_win", "win_rate minus that of the round before, paired"),
 }
 # What a table that compares runs takes from the summary of each.
 _COMPARED = (
@@ -124,8 +137,22 @@ CSV_TABLES: dict[str, CsvTable] = {
     ),
     "summary": CsvTable(
         ("evaluation/summary.csv",),
-        "checkpoint and benchmark",
+        "checkpoint, benchmark and judge",
         _SUMMARY,
+    ),
+    "judge_costs": CsvTable(
+        ("tables/judge_costs.csv",),
+        "judge of the kind api, checkpoint and benchmark; then a row for all of the judge's",
+        {
+            "judge": (str, "name of the judge in evaluation.judges"),
+            "checkpoint": (str, "whose responses it looked at; all for the sum"),
+            "benchmark": (str, "name of the benchmark; all for the sum"),
+            "questions": (int, "questions with an answer, of this run or from the cache"),
+            "unreadable": (int, "questions without a readable answer"),
+            "input_tokens": (int | None, "tokens of the questions, as the endpoint counts them"),
+            "output_tokens": (int | None, "tokens of the answers"),
+            "cost": (float | None, "both at the judge's price; empty where it names none"),
+        },
     ),
     "verdict": CsvTable(
         ("evaluation/verdict.csv", "evaluation/gate.csv"),

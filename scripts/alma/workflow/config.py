@@ -336,6 +336,8 @@ def _wrong_judges(config: dict[str, Any]) -> list[str]:
         fill_defaults(empty, schema["$defs"]["outside_judge"], schema)
     for name, judge in sorted(judges.items()):
         where, kind, model = f"evaluation.judges.{name}", judge["kind"], judge["model"]
+        if name == "own":
+            found.append(f"{where}: found a name that stands for the run's own judge, expected another")
         for other in sorted(set(_OF_KIND) - {kind}):
             found += [
                 f"{where}.{key}: a key of the kind {other}, found in one of the kind {kind}"
