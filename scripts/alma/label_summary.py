@@ -165,10 +165,10 @@ def plan_lines(sft: list[Row], training: list[Row], plan: dict[str, Any]) -> lis
     sampled = later * plan["prompts_per_round"] * plan["samples_per_prompt"]
     return [
         "What the run will do with them:",
-        f"  SFT on {counted(len(sft), 'pair')}, {steps(len(sft), plan['sft']):,} steps of "
+        f"  SFT on {counted(len(sft), 'pair')}, {counted(steps(len(sft), plan['sft']), 'step')} of "
         f"{plan['sft']['batch_size']}, for each of {counted(plan['checkpoints'], 'checkpoint')}",
         f"  new prompts, written after {few} to {most} prompts of these pairs",
-        f"  judge on {counted(used, 'response')}{how}, {steps(used, plan['judge']):,} steps of "
+        f"  judge on {counted(used, 'response')}{how}, {counted(steps(used, plan['judge']), 'step')} of "
         f"{plan['judge']['batch_size']}, then on its own scores",
         f"  {counted(later, 'round')} of {counted(plan['prompts_per_round'], 'new prompt')}, "
         f"{plan['samples_per_prompt']} responses each: {counted(sampled, 'response')} that the judge scores",
