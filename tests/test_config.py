@@ -98,7 +98,7 @@ WRONG = [
     ("color", 1, r"color: unknown key"),
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
     ("prompts.shots", [5, 3], r"prompts\.shots: found \[5, 3\]"),
-    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(60\)"),
+    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(80\)"),
     (
         "checkpoints.sample",
         ["sft-2"],
