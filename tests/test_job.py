@@ -1,6 +1,7 @@
 """What happens around every script: log, code check, errors, provenance; and atomic tables."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ snakemake = Box(rule="demo", log=["run/x.log"], params=Box(spec=sys.argv[1]), wi
 with job(snakemake) as config:
     import atexit
     atexit.register(lambda: open("handler.txt", "w").close())
+    atexit.register(lambda: print("goodbye of a library", file=sys.stderr))
     print("inside", end="")
     if config["fail"]:
         raise InputError("row 3: found x, expected y")
@@ -65,7 +67,10 @@ def test_a_finished_job_leaves_a_log_and_a_record(tmp_path):
 
 def test_an_input_error_is_one_message_without_a_traceback(tmp_path):
     code, log = run_job(tmp_path, fail=True)
-    assert code == 1 and "error: row 3: found x, expected y" in log and "Traceback" not in log
+    assert code == 1 and "Traceback" not in log
+    # The last line, and once, whatever libraries print as they leave.
+    assert "goodbye of a library" in log and log.endswith("error: row 3: found x, expected y\n")
+    assert log.count("error: row 3") == 1
     assert not (tmp_path / "results").exists()
 
 
@@ -79,6 +84,43 @@ def test_exit_handlers_run_and_the_last_words_are_in_the_log(tmp_path, fail):
 def test_code_edited_after_the_plan_stops_the_job(tmp_path):
     code, log = run_job(tmp_path, code="0" * 16, fail=False)
     assert code == 1 and "edited after this run started" in log and "inside" not in log
+
+
+NOISE = """
+import os, sys
+sys.path.insert(0, "{scripts}")
+from alma.workflow.quiet import held_back
+print("before")
+try:
+    with held_back("the engine"):
+        print("WARNING: twenty")
+        os.write(2, b"lines of C\\n")
+        {body}
+except ValueError as error:
+    print("error:", error)
+print("after")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "show", "expected"),
+    [
+        ("pass", "", ["before", "the engine is ready; 2 lines that it printed are left out", "after"]),
+        ("raise ValueError(3)", "", ["before", "lines of C", "WARNING: twenty", "error: 3", "after"]),
+        ("pass", "1", ["before", "lines of C", "WARNING: twenty", "after"]),
+    ],
+)
+def test_what_a_library_prints_as_it_starts_is_shown_where_it_fails(body, show, expected):
+    program = NOISE.format(scripts=ROOT / "scripts", body=body)
+    environment = os.environ | {"ALMA_SHOW_START": show}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0 and len(lines) == len(expected)
+    # What C writes and what Python has buffered may change places.
+    assert all(any(line.startswith(wanted) for line in lines) for wanted in expected)
+    assert lines[-1] == "after"
 
 
 def test_records_of_models_lie_in_their_folder():

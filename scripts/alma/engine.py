@@ -7,12 +7,14 @@ the prompt and the seed, and not on the batch that it is part of.
 import gc
 import io
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
 from alma.progress import Progress
+from alma.workflow.quiet import held_back
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,6 @@ def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:
     """
     gpu = use_gpu(engine["device"])
     _prepare_environment(gpu, engine["kv_cache_gib"])
-    from vllm import LLM
-
-    gc.freeze()  # vLLM runs the garbage collector as it starts; it need not walk what was imported
     dtype = engine["dtype"]
     if dtype == "auto":
         dtype = "bfloat16" if gpu else "float32"
@@ -239,4 +238,11 @@ def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(engine["max_model_len"], 2048),
         }
-    return Engine(LLM(model=str(model), **options), engine["max_model_len"])
+    # The workers of several GPUs go on printing to where they were started.
+    quiet = held_back("vLLM") if engine["tensor_parallel_size"] == 1 else nullcontext()
+    with quiet:
+        from vllm import LLM
+
+        gc.freeze()  # vLLM runs the garbage collector as it starts; it need not walk what was imported
+        llm = LLM(model=str(model), **options)
+    return Engine(llm, engine["max_model_len"])

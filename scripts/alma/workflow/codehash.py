@@ -28,6 +28,7 @@ RUNTIME = {
     "alma.workflow.codehash": "names code and does not run it; what it finds is in the hash",
     "alma.workflow.job": "log, threads, checks and records around a script's main",
     "alma.workflow.orphan": "ends a job whose run is gone",
+    "alma.workflow.quiet": "keeps what a library prints as it starts out of the log",
     "alma.workflow.resume": "a resumed training gives the bytes of one that was not stopped (tested)",
     "alma.workflow.tracking": "sends training curves to a tracker; the weights are the same (tested)",
 }

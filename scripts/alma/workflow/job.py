@@ -78,26 +78,34 @@ def check_code(spec: dict[str, Any]) -> None:
         )
 
 
-def _start_and_end_quickly(snakemake: Any) -> None:
+def _start_and_end_quickly(snakemake: Any) -> bool:
     """Save seconds of each job that loads a model: some million objects come with the libraries.
 
     Python's cyclic garbage collector walks them again and again while they are imported, so it runs
     less often. At the end Python would take them apart one by one; the process leaves before that,
     when the exit handlers of all libraries have run (the first one registered is the last to run).
+
+    Returns:
+        Whether it does so, which it does in a process of its own alone.
     """
     gc.set_threshold(50_000, 50, 50)
-    if getattr(sys.modules["__main__"], "snakemake", None) is snakemake:
+    alone = getattr(sys.modules["__main__"], "snakemake", None) is snakemake
+    if alone:
         atexit.register(_leave)
+    return alone
 
 
 _ended_well = False  # `job` sets it
+_last_words = ""  # the message of a job that `job` ends
 
 
 def _leave() -> None:
-    if _ended_well:
+    if _ended_well or _last_words:
+        # After what the exit handlers of libraries print: a reader looks at the end of a log.
+        print(_last_words, end="")
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(int(not _ended_well))
 
 
 def whole_config(spec: dict[str, Any], uncompared: dict[str, Any]) -> dict[str, Any]:
@@ -120,19 +128,21 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     The body runs only where every input is as its record says; the records of the outputs are written
     after it has ended well.
     """
-    global _ended_well, _terminal
+    global _ended_well, _last_words, _terminal
     terminal = _terminal = _log_to(snakemake.log[0])
     spec = json.loads(snakemake.params.spec)
     uncompared = getattr(snakemake.params, "uncompared", {})
     limit_threads(spec["threads"])
-    _start_and_end_quickly(snakemake)
+    leaves = _start_and_end_quickly(snakemake)
     watch()
     try:
         check_code(spec)
         inputs = check_inputs([str(path) for path in snakemake.input])
         yield whole_config(spec, uncompared)
     except InputError as error:
-        print(f"error: {error}", flush=True)
+        _last_words = f"error: {error}\n"
+        if not leaves:
+            print(_last_words, end="", flush=True)
         sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
