@@ -70,6 +70,7 @@ rule read_seeds:
             heldout_fraction=from_config("judge", "heldout_fraction"),
             judge_benchmark=from_config("judge", "benchmark"),
             benchmarks=from_config("evaluation", "benchmarks"),
+            max_bad_rows=from_config("labels", "max_bad_rows"),
         ),
         uncompared=uncompared(plan=label_plan),
     message:

@@ -17,7 +17,8 @@ seeds changes no byte):
     `annotations` are not among them: most are new prompts of an earlier run, which would then change).
 Params: seed (int), sft, judge, judge_benchmark (sources; the last may be None), annotations (sources),
     scale ([low, high] of the scores of `judge`), heldout_fraction (share of the judged prompts of each
-    source), benchmarks ({name: source}).
+    source), benchmarks ({name: source}), max_bad_rows (share of the rows of a file, 0-1, that may be of no
+    use: they are left out and counted, `alma.faulty_rows`).
 
 Nothing is written before everything is checked; every fault of every file is in one message.
 """
@@ -29,6 +30,7 @@ from typing import Any
 from alma.agreement import agreement
 from alma.duplicates import folded
 from alma.errors import fail_with, problem
+from alma.faulty_rows import settle
 from alma.ids import content_id, hashed_int
 from alma.label_sets.purposes import PURPOSES
 from alma.label_sets.registry import read_set, split_set
@@ -98,14 +100,17 @@ def label_rows(
     return rows, False, count
 
 
-def read_sft(source: str, problems: Problems, counts: Counts) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def read_sft(
+    source: str, problems: Problems, counts: Counts, max_bad: float
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of seeds/sft.parquet, and every user text, folded, with where it stands."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     texts: dict[str, str] = {}
     same: list[str] = []
-    rows, _, count = label_rows("labels.sft", source, SFT_COLUMNS, SFT_NEEDED, problems, counts)
+    faults: Problems = []
+    rows, _, count = label_rows("labels.sft", source, SFT_COLUMNS, SFT_NEEDED, faults, counts)
     for row in rows:
-        pair = sft_pair(row, problems)
+        pair = sft_pair(row, faults)
         if pair is None:
             continue
         prompt, completion = pair
@@ -125,12 +130,18 @@ def read_sft(source: str, problems: Problems, counts: Counts) -> tuple[list[dict
             "completion": completion,
             "category": category,
         }
+    settle(faults, count, max_bad, problems)
     note_same(count, same)
     return [table[key] for key in sorted(table)], texts
 
 
 def read_judge(
-    source: str, scale: list[float], problems: Problems, counts: Counts, annotations: Sequence[str] = ()
+    source: str,
+    scale: list[float],
+    problems: Problems,
+    counts: Counts,
+    max_bad: float,
+    annotations: Sequence[str] = (),
 ) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, int]]:
     """Rows of the judge's labels.
 
@@ -145,12 +156,13 @@ def read_judge(
     for number, (place, its_scale, key_of_scale) in enumerate(sources):
         before = len(problems)
         name = f"labels.annotations.{number - 1}" if number else "labels.judge"
-        rows, of_set, _ = label_rows(name, place, JUDGE_COLUMNS, JUDGE_NEEDED, problems, counts)
+        faults: Problems = []
+        rows, of_set, count = label_rows(name, place, JUDGE_COLUMNS, JUDGE_NEEDED, faults, counts)
         its_scale = [0, 10] if of_set else its_scale  # a reader of a public set maps its scores itself
         for row in rows:
-            prompt = take_text(row, "prompt", problems)
-            response = take_text(row, "response", problems)
-            score = take_score(row, its_scale, problems, key_of_scale)
+            prompt = take_text(row, "prompt", faults)
+            response = take_text(row, "response", faults)
+            score = take_score(row, its_scale, faults, key_of_scale)
             if prompt is None or response is None or score is None:
                 continue
             texts.setdefault(folded(prompt), row.where)
@@ -158,6 +170,7 @@ def read_judge(
             first.setdefault(prompt_id, number)
             key = prompt_id, content_id("response", prompt_id, response)
             labels.setdefault(key, (prompt, response, []))[2].append(score)
+        settle(faults, count, max_bad, problems)
         if number == 0 and rows and len(problems) == before and len(texts) < 2:
             problems.append(
                 f"{place}: found {len(texts)} judged prompt, expected at least 2 (one is held out)"
@@ -179,22 +192,29 @@ def read_judge(
 
 
 def read_benchmark(
-    name: str, source: str, seeds: list[dict[str, str]], problems: Problems, counts: Counts
+    name: str,
+    source: str,
+    seeds: list[dict[str, str]],
+    problems: Problems,
+    counts: Counts,
+    max_bad: float,
 ) -> list[dict[str, Any]]:
     """Rows of one benchmark; `seeds` are the folded texts of the seeds, with their places."""
     table: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
     same: list[str] = []
+    faults: Problems = []
     key = f"evaluation.benchmarks.{name}"
-    rows, _, count = label_rows(key, source, EVAL_COLUMNS, [("prompt",)], problems, counts)
+    rows, _, count = label_rows(key, source, EVAL_COLUMNS, [("prompt",)], faults, counts)
     for row in rows:
-        where = row.where
-        prompt = take_text(row, "prompt", problems)
-        optional = {column: take_optional(row, column, problems) for column in ("category", "reference")}
-        checks = take_checks(row, problems)
-        if prompt is None or checks is None:
+        where, before = row.where, len(faults)
+        prompt = take_text(row, "prompt", faults)
+        optional = {column: take_optional(row, column, faults) for column in ("category", "reference")}
+        checks = take_checks(row, faults)
+        if prompt is not None:
+            _check_leak(where, prompt, seeds, faults)
+        if prompt is None or checks is None or len(faults) > before:
             continue
-        _check_leak(where, prompt, seeds, problems)
         prompt_id = content_id("prompt", prompt)
         made = {
             "benchmark": name,
@@ -205,39 +225,45 @@ def read_benchmark(
         }
         if prompt_id in table and table[prompt_id] != made:
             expected = f"prompts that differ ({places[prompt_id]} has it with other values)"
-            problems.append(problem(where, "prompt", prompt, expected))
+            faults.append(problem(where, "prompt", prompt, expected))
         elif prompt_id in table:
             same.append(f"{where}: left out, {places[prompt_id]} is the same")
         else:
             table[prompt_id], places[prompt_id] = made, where
+    settle(faults, count, max_bad, problems)
     note_same(count, same)
     return [table[key] for key in sorted(table)]
 
 
 def read_pairs(
-    source: str, seeds: list[dict[str, str]], problems: Problems, counts: Counts
+    source: str, seeds: list[dict[str, str]], problems: Problems, counts: Counts, max_bad: float
 ) -> list[dict[str, Any]]:
     """Rows of the judge benchmark: a prompt with a better and a worse response."""
     table: dict[tuple[str, str, str], dict[str, Any]] = {}
+    faults: Problems = []
     key = "judge.benchmark"
-    rows, of_set, count = label_rows(key, source, PAIR_COLUMNS, PAIR_NEEDED, problems, counts)
+    rows, of_set, count = label_rows(key, source, PAIR_COLUMNS, PAIR_NEEDED, faults, counts)
     for row in rows:
+        before = len(faults)
         prompt, chosen, rejected = (
-            take_text(row, column, problems) for column in ("prompt", "chosen", "rejected")
+            take_text(row, column, faults) for column in ("prompt", "chosen", "rejected")
         )
         if prompt is None or chosen is None or rejected is None:
             continue
         if chosen == rejected:
-            problems.append(problem(row.where, "rejected", rejected, "another text than chosen"))
+            faults.append(problem(row.where, "rejected", rejected, "another text than chosen"))
         if of_set and any(folded(prompt) in texts for texts in seeds):
             count.left_out["the prompt is in labels.judge"] += 1
             continue
-        _check_leak(row.where, prompt, seeds, problems)
+        _check_leak(row.where, prompt, seeds, faults)
+        if len(faults) > before:
+            continue
         prompt_id = content_id("prompt", prompt)
         made = {"prompt_id": prompt_id, "prompt": prompt, "chosen": chosen, "rejected": rejected}
         if (prompt_id, chosen, rejected) in table:
             count.left_out[SAME] += 1
         table[prompt_id, chosen, rejected] = made
+    settle(faults, count, max_bad, problems)
     return [table[key] for key in sorted(table)]
 
 
@@ -303,6 +329,7 @@ def main(
     heldout_fraction: float,
     judge_benchmark: str | None,
     benchmarks: dict[str, str],
+    max_bad_rows: float,
     annotations: Sequence[str] = (),
     plan: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
@@ -318,16 +345,18 @@ def main(
     """
     problems: Problems = []
     counts: Counts = []
-    sft_rows, sft_texts = read_sft(sft, problems, counts)
-    judge_rows, judge_texts, first = read_judge(judge, scale, problems, counts, annotations)
+    sft_rows, sft_texts = read_sft(sft, problems, counts, max_bad_rows)
+    judge_rows, judge_texts, first = read_judge(judge, scale, problems, counts, max_bad_rows, annotations)
     seeds = [sft_texts, judge_texts]
     eval_rows = [
         row
         for name in sorted(benchmarks)
-        for row in read_benchmark(name, benchmarks[name], seeds, problems, counts)
+        for row in read_benchmark(name, benchmarks[name], seeds, problems, counts, max_bad_rows)
     ]
     # A judge is trained on its labels' prompts, so a pair with one of them measures nothing.
-    pairs = read_pairs(judge_benchmark, [judge_texts], problems, counts) if judge_benchmark else []
+    pairs = (
+        read_pairs(judge_benchmark, [judge_texts], problems, counts, max_bad_rows) if judge_benchmark else []
+    )
     fail_with(problems, "the seeds cannot be used; nothing was written:")
 
     training, heldout = split_judge(judge_rows, heldout_fraction, seed, first)

@@ -75,6 +75,7 @@ def test_the_files_read_cleanly_and_to_the_counts(tmp_path):
         judge=str(DATA / "judge.jsonl"),
         scale=[0, 10],
         heldout_fraction=0.2,
+        max_bad_rows=0,
         judge_benchmark=None,
         benchmarks={"everyday": str(DATA / "eval.jsonl"), "hard": str(DATA / "hard.jsonl")},
     )

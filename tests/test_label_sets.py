@@ -471,7 +471,7 @@ def test_a_scale_is_refused_beside_a_set_whose_reader_maps_its_scores():
 def read(folder: Path, **sources: str) -> dict[str, list[dict[str, Any]]]:
     """Run read_seeds on sources; returns the rows of its tables."""
     kinds = {"sft": "sft", "judge": "judge", "heldout": "judge", "pairs": "judge_pair", "eval": "eval"}
-    values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.5}
+    values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.5, "max_bad_rows": 0}
     values |= {"benchmarks": {"mine": sources.pop("eval", str(ROOT / "data" / "eval.jsonl"))}}
     outputs = [folder / f"{name}.parquet" for name in (*kinds, "judge_prompts")]
     read_seeds.main(*outputs, **(values | sources))

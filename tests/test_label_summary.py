@@ -133,6 +133,7 @@ def test_the_first_job_prints_the_summary(tmp_path: Path):
     outputs = [tmp_path / "out" / f"{i}.parquet" for i in range(6)]
     files = {name: str(tmp_path / f"{name}.jsonl") for name in ("sft", "judge", "eval")}
     values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.4, "judge_benchmark": None}
+    values |= {"max_bad_rows": 0.02}
     values |= {"sft": files["sft"], "judge": files["judge"], "benchmarks": {"mine": files["eval"]}}
     read_seeds.main(*outputs, **values, plan=PLAN, say=said.append)
     (text,) = said

@@ -99,6 +99,7 @@ class Seeds:
             "judge": self.files["judge"],
             "scale": [0, 10],
             "heldout_fraction": 0.4,
+            "max_bad_rows": 0.02,
             "judge_benchmark": self.files.get("pairs"),
             "benchmarks": {"mine": self.files["eval"]},
         }
@@ -705,6 +706,7 @@ def test_the_script_hands_its_outputs_to_main_by_name(seeds, monkeypatch):
         "judge": seeds.files["judge"],
         "scale": [0, 10],
         "heldout_fraction": 0.4,
+        "max_bad_rows": 0.02,
         "judge_benchmark": None,
         "benchmarks": {"mine": seeds.files["eval"]},
     }

@@ -116,7 +116,7 @@ def read_all(folder: Path, given: dict[str, str], **changes: Any) -> dict[str, l
             files[name] = str(folder / f"good-{name}.jsonl")
             Path(files[name]).write_bytes(as_bytes(rows, "jsonl"))
     outputs = [folder / "out" / f"{name}.parquet" for name in TABLES]
-    values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.5}
+    values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.5, "max_bad_rows": 0.02}
     values |= {"sft": files["sft"], "judge": files["judge"], "judge_benchmark": files["pairs"]}
     values |= {"benchmarks": {"mine": files["eval"]}}
     try:
