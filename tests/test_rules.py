@@ -47,7 +47,7 @@ def test_a_gpu_is_asked_for_where_the_device_is_told(rule):
 @every_rule
 def test_the_judge_is_read_as_judge_dtype_says(rule):
     """Recipe, trap 27: every rule that asks a judge for scores, and no other."""
-    asks = "score_pairs(" in (ROOT / "scripts" / f"{rule.name}.py").read_text()
+    asks = "score_fitting(" in (ROOT / "scripts" / f"{rule.name}.py").read_text()
     assert asks == ("engine=judge_engine" in rule.directives["params"])
     assert asks == ("judge_reading(w, " in rule.directives["params"])
 

@@ -535,7 +535,7 @@ BAD_CONFIGS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("a micro batch that does not divide", config(training={"sft": {"micro_batch_size": 3}}), ("a divisor",)),
     ("prompts.shots: [5, 3]", config(prompts={"shots": [5, 3]}), ("prompts.shots: found [5, 3]",)),
     ("fewer clusters than prompts", config(prompts={"clusters": 5}), ("prompts.clusters: found 5",)),
-    ("an unknown key", config(color=1), ("color: unknown key; known here: base_model",)),
+    ("an unknown key", config(color=1), ("color: unknown key; known here: annotation",)),
     ("an unknown key below", config(sampling={"temprature": 1}), ("sampling.temprature: unknown key",)),
     ("a key with escape codes", config(**{"\x1b[31m": 1}), (r"\x1b[31m: unknown key",)),
     (
