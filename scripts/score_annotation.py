@@ -34,18 +34,20 @@ def main(
 ) -> None:
     """Score every response; prompts and responses are joined by id."""
     from alma.engine import open_engine
-    from alma.judging import few_shot_examples, score_pairs
+    from alma.fitting import judge_examples, score_fitting
     from alma.tables import read_table, read_tables, write_table
 
     texts = {row["prompt_id"]: row["prompt"] for row in read_table(prompts, "seed_prompt")}
     rows = read_table(responses, "response")
-    results = score_pairs(
-        open_engine(model, engine),
+    judge = open_engine(model, engine)
+    rated = read_tables(seeds, "judge")
+    results = score_fitting(
+        judge,
         [(texts[row["prompt_id"]], row["response"]) for row in rows],
         reading=reading,
         min_mass=min_mass,
         max_unreadable=max_unreadable,
-        examples=few_shot_examples(read_tables(seeds, "judge"), shots, seed),
+        examples=judge_examples(judge.tokenizer, rated, shots, seed, judge.max_model_len),
         score=score,
     )
     ids = ("response_id", "prompt_id")
