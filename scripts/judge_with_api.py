@@ -146,7 +146,7 @@ if "snakemake" in globals():
         main(
             snakemake.input.prompts,
             snakemake.input.responses,
-            snakemake.input.get("reference", None),
+            next(iter(snakemake.input.reference), None),
             snakemake.output.judged,
             **config,
         )
