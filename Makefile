@@ -35,8 +35,10 @@ test-fast: ## the tests without models, under two minutes (ENV=light: in an envi
 	@bash envs/setup.sh test
 	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
 
-test-services: ## tests against real servers: there is none yet
-	@echo "test-services: nothing to run: this is for tests against real servers (Slurm, S3, Label Studio), and there is none yet"
+test-services: ## tests against real servers (Label Studio), each in an environment of its own that this makes
+	@bash envs/setup.sh test
+	@bash envs/label_studio.sh
+	$(VENV)/bin/python -m pytest -m services $(ARGS)
 
 lint: ## ruff, snakefmt, snakemake --lint, mypy: what CI and pre-commit check
 	@bash envs/setup.sh test
