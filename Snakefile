@@ -45,6 +45,7 @@ include: "rules/evaluation.smk"
 include: "rules/outside_judges.smk"
 include: "rules/report.smk"
 include: "rules/annotation.smk"
+include: "rules/cards.smk"
 include: "rules/ablations.smk"
 
 

@@ -74,7 +74,8 @@ def test_a_config_needs_only_what_differs(shipped):
     small["training"] = {"dpo": {"batch_size": 32}}
     check_config(small)
     assert small["rounds"] == 5 and small["training"]["sft"]["learning_rate"] == 1e-5
-    assert small["base_model"] == {"source": str(ROOT / "data"), "chat_template": None, "accept_terms": False}
+    given = {"source": str(ROOT / "data"), "chat_template": None, "accept_terms": False, "license": None}
+    assert small["base_model"] == given
     dpo = small["training"]["dpo"]
     assert (dpo["batch_size"], dpo["learning_rate"]) == (32, 5e-7), "DPO has a rate of its own"
 

@@ -16,8 +16,8 @@ from rule_texts import written_rules
 
 pytestmark = pytest.mark.slow
 
-# Every rule of a run: tables of ablations compare several, and none needs an annotation or an outside judge.
-NOT_NEEDED = ("ablations", "annotation", "outside_judges")
+# Every rule of a run: tables of ablations compare several, and none needs an annotation, an outside judge or a card.
+NOT_NEEDED = ("ablations", "annotation", "outside_judges", "cards")
 RULES = [rule.name for rule in written_rules() if rule.stage not in NOT_NEEDED]
 
 
