@@ -16,7 +16,7 @@ from rule_texts import written_rules
 
 pytestmark = pytest.mark.slow
 
-# Every rule of a run: tables of ablations compare several, and none needs an annotation, an outside judge or a card.
+# Every rule of a run: none needs tables of ablations, an annotation, a card or an outside judge.
 NOT_NEEDED = ("ablations", "annotation", "outside_judges", "cards")
 RULES = [rule.name for rule in written_rules() if rule.stage not in NOT_NEEDED]
 
