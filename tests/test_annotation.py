@@ -6,15 +6,17 @@ import xml.etree.ElementTree as ElementTree
 import annotation_prompts
 import choose_annotation
 import pytest
+from fast_run import FastRun, merged
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alma import annotation
 from alma.annotation import SCALE, informative, order_doubt, response_key, too_alike
-from alma.csv_tables import read_csv_table
+from alma.csv_tables import read_csv_table, write_csv_table
 from alma.errors import InputError
 from alma.ids import content_id
 from alma.judging import RUBRIC
+from alma.label_import import import_files
 from alma.tables import read_table, user, write_table
 
 
@@ -293,3 +295,37 @@ def test_prompts_of_labels(tmp_path):
     assert list(annotation_prompts.prompts_of("sft", [str(tmp_path / "sft.parquet")], 0, 0).values()) == [
         "one"
     ]
+
+
+# the target
+
+
+@pytest.mark.slow
+def test_the_loop_through_the_workflow(tmp_path):
+    """Choose, rate, import, choose again: the judge is new, and what has a label is not asked for again."""
+    run = FastRun.make(tmp_path / "run")
+    asked = {"pool": 6, "samples": 4, "prompts": 2, "checkpoints": ["sft-0"]}
+    run.config = merged(run.config, {"annotation": asked})
+    run.finish("annotate")
+    sheet = read_csv_table(run.path("annotation/tasks.csv"), "annotation")
+    assert len(sheet) == 4 and len(json.loads(run.path("annotation/tasks.json").read_text())) == 2
+    assert not run.path("models/round-2").exists(), "no more than was needed"
+
+    filled = [row | {"score": 9 - 2 * i, "annotator": "ann"} for i, row in enumerate(sheet)]
+    write_csv_table(tmp_path / "ann.csv", "annotation", filled)
+    import_files([tmp_path / "ann.csv"], run.folder / "data" / "annotations.csv")
+    run.config = merged(run.config, {"labels": {"annotations": ["data/annotations.csv"]}})
+    _, ran, _ = run.update("annotate")
+    assert {job.split("/", 1)[1] for job in ran} == {
+        *("read_seeds", "check_lengths", "train_judge_seed", "score_distillation", "train_judge"),
+        *("score_annotation/sft-0", "choose_annotation"),
+    }
+    labels = [
+        row
+        for name in ("judge", "judge_heldout")
+        for row in read_table(run.path(f"seeds/{name}.parquet"), "judge")
+        if row["prompt"] in {row["prompt"] for row in sheet}
+    ]
+    assert sorted(row["score"] for row in labels) == [3, 5, 7, 9]
+    again = read_csv_table(run.path("annotation/tasks.csv"), "annotation")
+    assert not {row["key"] for row in again} & {row["key"] for row in sheet}
