@@ -79,7 +79,7 @@ rule sample_annotation:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "sample_annotation",
@@ -115,7 +115,7 @@ rule score_annotation:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "score_annotation",

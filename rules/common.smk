@@ -3,7 +3,6 @@
 # on in `spec` what decides its result.
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from alma.workflow.codehash import code_hash
 from alma.workflow.comparisons import ablation_tables, controls, replicates
 from alma.workflow.config import check_config, is_local, parents, run_configs
 from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
+from alma.workflow.devices import check_limit, on_gpu
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
 from alma.workflow.tracking import missing_packages
@@ -34,6 +34,15 @@ try:
     CONTROLS = controls(config)  # {name of a control: the run that it is a control of}
     SERIES = replicates(RUNS)  # {name of a run: the first that differs from it in seeds alone}
     CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned
+    ON_GPU = {  # {name of a run: whether its jobs run on GPUs}
+        run: on_gpu(values["engine"]["device"], elsewhere=workflow.non_local_exec)
+        for run, values in RUNS.items()
+    }
+    if workflow.is_main_process:
+        check_limit(
+            workflow.global_resources.get("gpu").value,
+            {run: ON_GPU[run] * values["engine"]["tensor_parallel_size"] for run, values in RUNS.items()},
+        )
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
@@ -41,7 +50,7 @@ if workflow.is_main_process and not workflow.dryrun and hold():
     print("alma: the last run was killed and left its lock; it is removed")
 if not install_cutoff():
     print("alma: this Snakemake has no place for the early cut-off; unchanged results may be made again")
-CONDA = "../envs/cuda.yaml" if shutil.which("nvidia-smi") else "../envs/cpu.yaml"
+CONDA = "../envs/cuda.yaml" if any(ON_GPU.values()) else "../envs/cpu.yaml"
 
 
 def cfg(wildcards, *path):
@@ -211,10 +220,14 @@ SHARING = Sharing(workflow, PARENTS, lambda run: results_of(run))  # results_of:
 # resources
 
 
-def needs_gpu(w):
-    """1 where a job runs on a GPU: the profile lets one such job run at a time."""
-    device = cfg(w, "engine", "device")
-    return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
+def one_gpu(w):
+    """GPUs of a job that computes on one: the profile limits how many all jobs use at the same time."""
+    return int(ON_GPU[w.run])
+
+
+def engine_gpus(w):
+    """GPUs of a job with an engine, which spreads one model over so many."""
+    return one_gpu(w) * cfg(w, "engine", "tensor_parallel_size")
 
 
 def print_summary(when):

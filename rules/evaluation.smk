@@ -36,7 +36,7 @@ rule sample_evaluation:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "sample_evaluation",
@@ -76,7 +76,7 @@ rule score_evaluation:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "score_evaluation",

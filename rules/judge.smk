@@ -46,7 +46,7 @@ rule train_judge_seed:
     resources:
         mem_mb=9000,
         runtime=600,
-        gpu=needs_gpu,
+        gpu=one_gpu,
     params:
         spec=spec(
             "train_judge_seed",
@@ -81,7 +81,7 @@ rule sample_distillation:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "sample_distillation",
@@ -115,7 +115,7 @@ rule score_distillation:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "score_distillation",
@@ -151,7 +151,7 @@ rule train_judge:
     resources:
         mem_mb=9000,
         runtime=600,
-        gpu=needs_gpu,
+        gpu=one_gpu,
     params:
         spec=spec(
             "train_judge",
@@ -191,7 +191,7 @@ rule score_heldout:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "score_heldout",

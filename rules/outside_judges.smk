@@ -195,7 +195,7 @@ rule judge_with_reward:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "judge_with_reward",

@@ -29,7 +29,7 @@ rule synthesize_prompts:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "synthesize_prompts",
@@ -115,7 +115,7 @@ rule embed_prompts:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=one_gpu,
     params:
         spec=spec(
             "embed_prompts",

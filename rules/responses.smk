@@ -39,7 +39,7 @@ rule sample_responses:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "sample_responses",

@@ -45,7 +45,7 @@ rule train_round:
     resources:
         mem_mb=12000,
         runtime=1200,
-        gpu=needs_gpu,
+        gpu=one_gpu,
     params:
         spec=spec(
             "train_round",

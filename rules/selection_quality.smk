@@ -23,7 +23,7 @@ rule sample_selection:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "sample_selection",
@@ -61,7 +61,7 @@ rule score_selection:
     resources:
         mem_mb=6000,
         runtime=120,
-        gpu=needs_gpu,
+        gpu=engine_gpus,
     params:
         spec=spec(
             "score_selection",

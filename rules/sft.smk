@@ -65,7 +65,7 @@ rule train_sft:
     resources:
         mem_mb=9000,
         runtime=600,
-        gpu=needs_gpu,
+        gpu=one_gpu,
     params:
         spec=spec(
             "train_sft",

@@ -40,8 +40,10 @@ def test_threads_are_written_in_the_spec_alone(rule):
 
 @every_rule
 def test_a_gpu_is_asked_for_where_the_device_is_told(rule):
-    told = re.search(r"\bengine=\w+|\bdevice=", rule.directives["params"])
-    assert bool(told) == ("gpu=needs_gpu" in rule.directives["resources"])
+    params, resources = rule.directives["params"], rule.directives["resources"]
+    wanted = {"gpu=engine_gpus"} if re.search(r"\bengine=\w+", params) else set()
+    wanted |= {"gpu=one_gpu"} if "device=" in params else set()
+    assert set(re.findall(r"\bgpu=\w+", resources)) == wanted
 
 
 @every_rule
