@@ -45,16 +45,16 @@ def helpsteer2(rows: Iterable[Row]) -> Read:
 
     The responses to one prompt stand in rows of their own, one after the other.
     """
-    prompts: dict[Any, tuple[str, list[Answer]]] = {}
+    prompts: dict[str, tuple[str, Any, list[Answer]]] = {}
     for where, values, _ in rows:
         scores = _scores(values)
         if not scores:
             yield Dropped(where, "no rating from 0 to 4 of helpfulness, correctness and coherence")
             continue
         prompt = values.get("prompt")
-        key = prompt if isinstance(prompt, str) else repr(prompt)
-        prompts.setdefault(key, (where, []))[1].append(Answer(values.get("response"), scores))
-    for prompt, (where, answers) in prompts.items():
+        own = prompts.setdefault(prompt if isinstance(prompt, str) else repr(prompt), (where, prompt, []))
+        own[2].append(Answer(values.get("response"), scores))
+    for where, prompt, answers in prompts.values():
         turns = split_turns(prompt)
         yield Dropped(where, "turns that do not alternate") if turns is None else Item(where, turns, answers)
 

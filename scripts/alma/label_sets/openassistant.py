@@ -10,17 +10,27 @@ ROLES = {"prompter": "user", "assistant": "assistant"}
 Node = dict[str, Any]
 
 
-def _nodes(rows: list[Row]) -> list[tuple[str, Node]]:
+def _name(value: Any) -> str:
+    """An id or a role as a key; in a damaged row it may be anything."""
+    return value if isinstance(value, str) else ""
+
+
+def _replies(node: Node) -> list[Node]:
+    found = node.get("replies")
+    return [reply for reply in found if isinstance(reply, dict)] if isinstance(found, list) else []
+
+
+def _roots(rows: list[Row]) -> list[tuple[str, Node]]:
     """(place, root) of every tree; the replies of a message are in `replies`, as in the files of trees."""
     roots: list[tuple[str, Node]] = []
-    flat: dict[Any, tuple[str, Node]] = {}
+    flat: dict[str, tuple[str, Node]] = {}
     for where, values, _ in rows:
         if isinstance(values.get("prompt"), dict):
             roots.append((where, values["prompt"]))
         else:
-            flat[values.get("message_id")] = (where, {**values, "replies": []})
+            flat[_name(values.get("message_id"))] = (where, {**values, "replies": []})
     for where, node in flat.values():
-        parent = flat.get(node.get("parent_id"))
+        parent = flat.get(_name(node.get("parent_id")))
         if parent is not None:
             parent[1]["replies"].append(node)
         elif node.get("parent_id") is None:
@@ -30,21 +40,22 @@ def _nodes(rows: list[Row]) -> list[tuple[str, Node]]:
     return roots
 
 
+def _is_kept(node: Node) -> bool:
+    """Whether a message was neither deleted nor rejected by the reviewers."""
+    return not node.get("deleted") and node.get("review_result") is not False
+
+
 def _answers(node: Node) -> list[Answer]:
     """The replies to a message with a score by their rank among those that are ranked: 10 is the best.
 
     A reply that is not ranked has no score; where it is the only one, no rank is needed to choose it.
     """
-    replies = [reply for reply in node.get("replies") or [] if _is_kept(reply)]
-    ranked = sorted((r for r in replies if isinstance(r.get("rank"), int)), key=lambda r: r["rank"])
+    replies = [reply for reply in _replies(node) if _is_kept(reply)]
+    ranked = [reply for reply in replies if isinstance(reply.get("rank"), int | float)]
+    ranked.sort(key=lambda reply: reply["rank"])
     if len(ranked) < 2:
         return [Answer(reply.get("text")) for reply in (ranked or replies[:1])]
     return [Answer(r.get("text"), (10 * (1 - i / (len(ranked) - 1)),)) for i, r in enumerate(ranked)]
-
-
-def _is_kept(node: Node) -> bool:
-    """Whether a message was neither deleted nor rejected by the reviewers."""
-    return not node.get("deleted") and node.get("review_result") is not False
 
 
 def _walk(where: str, root: Node) -> Iterator[Item | Dropped]:
@@ -52,7 +63,7 @@ def _walk(where: str, root: Node) -> Iterator[Item | Dropped]:
     waiting: list[tuple[Node, Messages]] = [(root, [])]
     while waiting:
         node, before = waiting.pop()
-        role = ROLES.get(node.get("role") or "")
+        role = ROLES.get(_name(node.get("role")))
         if role is None:
             yield Dropped(where, "a message without its tree")
             continue
@@ -60,7 +71,7 @@ def _walk(where: str, root: Node) -> Iterator[Item | Dropped]:
             yield Dropped(where, "deleted or rejected in review, with all replies")
             continue
         turns = [*before, {"role": role, "content": node.get("text")}]
-        waiting += [(reply, turns) for reply in reversed(node.get("replies") or [])]
+        waiting += [(reply, turns) for reply in reversed(_replies(node))]
         if role == "user":
             answers = _answers(node)
             if answers:
@@ -71,5 +82,5 @@ def _walk(where: str, root: Node) -> Iterator[Item | Dropped]:
 
 def openassistant(rows: Iterable[Row]) -> Read:
     """message_id, parent_id, role, text, lang, rank, deleted, review_result; or trees of them in prompt."""
-    for where, root in _nodes(list(rows)):
+    for where, root in _roots(list(rows)):
         yield from _walk(where, root)
