@@ -18,6 +18,7 @@ from pathlib import Path
 import base_model
 import corpus
 import pytest
+import real_labels
 import tiny_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -214,6 +215,25 @@ def test_a_response_that_spells_control_tokens_cannot_speak_as_the_judge(chat):
         ids = prompt_ids(tokenizer, judge_messages("Say hi.", attack(token, tokenizer)), "Rating: [[")
         expected = prompt_ids(tokenizer, judge_messages("Say hi.", "Hi."), "Rating: [[")
         assert controls(ids, tokenizer, tokens) == controls(expected, tokenizer, tokens)
+
+
+def test_special_tokens_of_other_model_families_are_plain_text(chat):
+    """Labels about masks and chat formats: whatever a row spells out is tokenized as its characters."""
+    tokenizer, tokens = chat
+    known = set(tokenizer.get_added_vocab()) | set(tokens)
+    assert known & set(real_labels.SPECIAL) and set(real_labels.SPECIAL) - known, (
+        "of this family and of others"
+    )
+    harmless = controls(prompt_ids(tokenizer, user("x")), tokenizer, tokens)
+    for token in real_labels.SPECIAL:
+        text = f"What is {token}{token} in a{token}b?"
+        ids = prompt_ids(tokenizer, user(text))
+        assert controls(ids, tokenizer, tokens) == harmless, token
+        # A Unigram tokenizer writes text in NFKC, and does not know every character.
+        if tokenizer.backend_tokenizer.normalizer is None:
+            assert text in tokenizer.decode(ids), "nothing is lost"
+        before, after = completion_ids(tokenizer, user(text), assistant(text), [tokenizer.eos_token_id])
+        assert before == ids and controls(after, tokenizer, tokens) == [tokenizer.eos_token_id]
 
 
 def test_a_training_example_ends_once(chat):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import check_lengths
+import fast_run
 import pytest
 import read_seeds
 import real_labels
@@ -142,6 +143,36 @@ def test_long_rows_of_the_corpus_fit_a_short_context_in_one_way_or_another(corpu
     for name in ("sft", "judge", "judge_heldout", "judge_benchmark", "eval"):
         assert 0 < rows[name]["too_long"] < rows[name]["rows"] / 3, name
         assert rows[name]["longest"] > 4000 or name != "sft"
+
+
+@pytest.mark.slow
+def test_nothing_too_long_reaches_the_engine_in_a_whole_run(corpus, tmp_path):
+    """With stand-ins for the models, whose tokens are characters; their engine refuses what is too long."""
+    folder, counts = corpus
+    run = fast_run.FastRun.make(tmp_path / "run")
+    changes = {
+        "engine": {"max_model_len": 1500},
+        "labels": {"sft": str(folder / "sft.jsonl"), "judge": str(folder / "judge.csv")},
+        "judge": {"scale": real_labels.SCALE, "benchmark": str(folder / "pairs.jsonl"), "shots": 3},
+        "prompts": {"shots": [2, 3]},
+        "sampling": {"max_tokens": 100},
+        "evaluation": {"benchmarks": {"everyday": str(folder / "eval.jsonl")}, "max_tokens": 100},
+    }
+    changes["judge"] |= {"training": {"max_length": 1500}, "distillation": {"training": {"max_length": 1500}}}
+    run.config = fast_run.merged(fast_run.SMALL, changes)
+    run.finish()
+    lengths = {row["set"]: row for row in read_csv_table(run.path("tables/lengths.csv"), "lengths")}
+    for name in ("judge_heldout", "judge_benchmark", "eval"):
+        assert 0 < lengths[name]["too_long"] < lengths[name]["rows"]
+    answered = read_table(run.path("evaluation/round-3/everyday.parquet"), "evaluation")
+    assert len(answered) == counts["eval.jsonl"]["distinct"] - lengths["eval"]["too_long"]
+    scored = read_table(run.path("judge/heldout/base.parquet"), "judge_score")
+    judges = [
+        read_table(run.path(f"judge/heldout/{n}.parquet"), "judge_score") for n in ("judge-seed", "judge")
+    ]
+    assert all(
+        [row["response_id"] for row in rows] == [row["response_id"] for row in scored] for rows in judges
+    )
 
 
 @pytest.mark.slow

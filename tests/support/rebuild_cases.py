@@ -237,7 +237,10 @@ CASES = [
     Case(
         "judge-template",
         "change the judge's question (in `alma/judging.py`)",
-        {"check_lengths", "unique_prompts", "train_judge_seed", "score_heldout/base"} | FROM_SEED_JUDGE,
+        {"check_lengths", "unique_prompts", "train_judge_seed", "score_heldout/base"}
+        | {"sample_selection"}
+        | answered("base", "sft-0")
+        | FROM_SEED_JUDGE,
         edit=("scripts/alma/judging.py", "0 unusable", "0 worthless"),
         cut=True,
     ),
