@@ -124,6 +124,21 @@ def test_the_answers_before_a_failure_are_kept(server, tmp_path):
     assert len(server.asked) == 4
 
 
+def test_what_is_on_its_way_when_a_fault_ends_it_is_kept(server, tmp_path):
+    import time
+
+    def answer(body):
+        if body["messages"][-1]["content"] == "0":
+            return 401, "gone"
+        time.sleep(0.5)
+        return "paid for"
+
+    server.answer = answer
+    with pytest.raises(InputError, match=r"3 of 20 answers are kept"):
+        ask(server, tmp_path, *map(str, range(20)), concurrency=4)
+    assert len(server.asked) == 4
+
+
 @pytest.mark.parametrize(("text", "problem"), [("", "no text"), (None, "no text"), ("well", "cut off by")])
 def test_an_answer_without_text_or_that_was_cut_off_is_named(server, tmp_path, text, problem):
     server.answer = lambda body: text

@@ -188,6 +188,7 @@ async def _send_all(
     import openai
 
     gate, failed = asyncio.Semaphore(endpoint.concurrency), Counter[str]()
+    faults: list[InputError] = []  # with one, no more is sent; what is on its way is paid for, and waited for
     client = openai.AsyncOpenAI(
         api_key=key,
         base_url=endpoint.base_url,
@@ -197,15 +198,19 @@ async def _send_all(
 
     async def one(name: str, body: dict[str, Any]) -> None:
         async with gate:
+            if faults:
+                return
             try:
                 answer = _answer(await client.chat.completions.create(**_known(body)))
             except openai.OpenAIError as error:
                 if _is_final(error):
-                    raise InputError(
+                    fault = InputError(
                         f"{endpoint.name}: {endpoint.base_url} cannot be asked: {_named(error)}: "
                         f"{_words(error, key)}\n  Check base_url, model ({body['model']}) and the key in "
                         f"{endpoint.api_key_env or 'no variable (api_key_env is null)'}."
-                    ) from None
+                    )
+                    faults.append(fault)
+                    return
                 answer = Answer(None, _named(error))
                 print(f"{endpoint.name}: {answer.problem}: {_words(error, key)}")
         keep(name, answer)
@@ -213,20 +218,22 @@ async def _send_all(
             failed[str(answer.problem)] += 1
         if failed.total() > most_problems:
             counts = ", ".join(f"{count} x {problem}" for problem, count in failed.most_common())
-            raise InputError(
+            fault = InputError(
                 f"{endpoint.name}: {failed.total()} of {len(bodies)} requests have no answer ({counts}), "
                 f"more than max_unreadable allows; no more are sent"
             )
+            faults.append(fault)
 
     tasks = [asyncio.create_task(one(name, body)) for name, body in bodies.items()]
     try:
-        for task in asyncio.as_completed(tasks):
-            await task
+        await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()
+    if faults:
+        raise faults[0]
 
 
 def _known(body: dict[str, Any]) -> dict[str, Any]:
