@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alma.csv_tables import write_csv_table
+from alma.outside_judges import read_judged
 
 Row = dict[str, Any]
 
@@ -47,10 +48,8 @@ def cost_row(judge: str, checkpoint: str, benchmark: str, rows: list[Row], price
 
 def main(judged: list[str], table: str | Path, *, prices: dict[str, dict[str, Any]]) -> None:
     """Write the table; see the module's docstring."""
-    from alma.tables import read_tables
-
     groups: dict[str, dict[tuple[str, str], list[Row]]] = {}
-    for row in read_tables(judged, "judged"):
+    for row in read_judged(judged):
         of_judge = groups.setdefault(row["judge"], {})
         of_judge.setdefault((row["checkpoint"], row["benchmark"]), []).append(row)
     found: list[Row] = []

@@ -21,6 +21,7 @@ from alma.csv_tables import write_csv_table
 from alma.errors import fail_with
 from alma.judge_summary import NO_GAMES, Judged, mean_values
 from alma.measures import check_share
+from alma.outside_judges import read_judged
 from alma.statistics import bootstrap_mean, bootstrap_ratio, mean, wilson
 from alma.summary_rows import OWN
 from alma.words import words_of
@@ -136,12 +137,8 @@ def outside_judges(
     judged: list[str], reference: str, seed: int, resamples: int
 ) -> dict[tuple[str, str], Judged]:
     """What each judge of evaluation.judges says: {(judge, benchmark): all of it}, sorted."""
-    if not judged:
-        return {}
-    from alma.tables import read_tables
-
     tables: dict[tuple[str, str], dict[str, list[Row]]] = {}
-    for row in read_tables(judged, "judged"):
+    for row in read_judged(judged):
         of_judge = tables.setdefault((row["judge"], row["benchmark"]), {})
         of_judge.setdefault(row["checkpoint"], []).append(row)
     return {key: Judged(tables[key], reference, [seed, key[1]], resamples) for key in sorted(tables)}

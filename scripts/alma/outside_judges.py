@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from alma.ids import hashed_int
-from alma.tables import SCHEMAS
+from alma.tables import SCHEMAS, read_tables
 
 SCORE, FIRST, SECOND = "score", "first", "second"  # a score; a game with the response shown first, second
 REFERENCE = "reference"  # what stands for a checkpoint where the reference is a file
@@ -118,3 +118,8 @@ def judged_row(judge: str, response: dict[str, Any], question: str, **facts: Any
         **{name: response[name] for name in ("benchmark", "checkpoint", "prompt_id", "response_id")},
     }
     return row | facts
+
+
+def read_judged(paths: list[str]) -> list[dict[str, Any]]:
+    """Rows of several `judged` tables, whose schema stands here."""
+    return read_tables(paths, "judged")
