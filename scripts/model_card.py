@@ -33,11 +33,11 @@ def steps(checkpoint: str, objective: str, base: str, labels: dict[str, str]) ->
     sources = "; ".join(f"`{key}`: {cards.source_text(source)}" for key, source in labels.items())
     told = [f"Base model: {base}. Labels: {sources}."]
     if checkpoint == "judge-seed":
-        told.append("The base model was fine-tuned to give the human ratings.")
+        told.append("The base model was fine-tuned to give the ratings of the labels.")
     elif checkpoint == "judge":
         told.append(
-            "The base model was fine-tuned to give the human ratings (judge-seed), then further on its own "
-            "expected ratings of responses that the fine-tuned models wrote, with human ratings among them."
+            "The base model was fine-tuned to give the ratings of the labels (judge-seed), then further on "
+            "its own ratings of responses that the fine-tuned models wrote, with some of the labels."
         )
     else:
         told.append("Round 1 fine-tunes the base model on the labeled pairs.")
@@ -133,6 +133,7 @@ def main(
         recipe=cards.recipe_table(recipe),
         sets=cards.table(["data set", "rows"], sizes),
         evaluation=cards.evaluation_table(results, checkpoint),
+        outside=cards.outside_table(results, checkpoint),
         judge=judged if is_judge else f"The judge of the rounds (`{shown}`):\n\n{judged}",
         prefill=PREFILL,
         question=json.dumps(judge_messages("THE PROMPT", "THE RESPONSE"), indent=2),

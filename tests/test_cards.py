@@ -52,7 +52,11 @@ def run(tmp_path):
         write_table(tmp_path / f"rounds/{round_}/preferences.parquet", "preferences", [pair] * (round_ - 1))
     write_csv(tmp_path / "evaluation/summary.csv", "summary", summary())
     measured = {"check_rate": 0.25, "check_low": 0.2, "check_high": 0.3125, "prompts": 432}
-    write_csv(tmp_path / "evaluation/summary.csv", "summary", [row | measured for row in summary()])
+    write_csv(
+        tmp_path / "evaluation/summary.csv",
+        "summary",
+        [row | measured | {"judge": "own"} for row in summary()],
+    )
     write_csv(tmp_path / "evaluation/verdict.csv", "verdict", list(all_rows().values()))
     write_csv(
         tmp_path / "evaluation/judge.csv", "judge", [judged(), judged(checkpoint="judge-seed", pairs=61)]
@@ -107,12 +111,22 @@ def test_a_model_card_names_its_sources_figures_limits_and_licenses(run):
     first, *links = all_rows().values()
     assert first["says"] in text
     assert all(f"| {row['link'].replace('_', ' ')} | {row['holds']} |" in text for row in links)
-    assert "| held-out human scores | real-valued | 0 | 60 | 0.70 [0.60, 0.80] |" in text
+    assert "| held-out labels | real-valued | 0 | 60 | 0.70 [0.60, 0.80] |" in text
     assert f"`{SHA}`" in text
     assert "base model: Apache-2.0" in text and "labels: CC-BY-4.0" in text and "to be stated" not in text
     assert "`training.sft.learning_rate` | `1e-05`" in text
     # what is on this machine alone
     assert "`scores.csv`" in text and "jane" not in text and "read as dolly" in text
+
+
+def test_judges_from_outside_have_a_table_of_their_own(run):
+    assert "never used" not in written(run)[1]
+    wins = {"reference": "sft-0", "win_rate": 0.75, "win_rate_low": 0.5, "win_rate_high": 0.875}
+    rows = [row | {"judge": judge} | wins for row in summary() for judge in ("own", "gpt")]
+    write_csv(run / "evaluation/summary.csv", "summary", rows)
+    _, text = written(run)
+    assert "| gpt | main | **round-3** | - | sft-0 | 0.75 [0.50, 0.88] | - |" in text
+    assert text.count("**round-3**") == 2 and "| own |" not in text
 
 
 def test_licenses_that_nobody_stated_are_said_to_be_missing(run):

@@ -121,6 +121,18 @@ def test_without_a_token_the_message_says_how_to_log_in(run, monkeypatch, capsys
     assert "error: --repo: the hub needs a token; log in (.venv/bin/hf auth login)" in capsys.readouterr().err
 
 
+def test_a_hub_that_cannot_be_reached_is_a_message(run, monkeypatch, capsys):
+    import huggingface_hub
+    from httpx2 import ConnectError
+
+    def refuse():
+        raise ConnectError("no such name")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(whoami=refuse))
+    assert push.main([str(run), "--repo", "me/mine"]) == 1
+    assert "error: --repo: me/mine was not uploaded (no such name)" in capsys.readouterr().err
+
+
 def test_damage_and_another_cards_weights_are_refused(run, capsys):
     (run / "models/round-3/config.json").write_text("other")
     with pytest.raises(InputError, match=r"round-3/config\.json: has other bytes than SHA256SUMS says"):

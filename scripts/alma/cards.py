@@ -11,6 +11,7 @@ from typing import Any
 
 from alma.label_sets.registry import split_set
 from alma.model_packages import PACKAGES
+from alma.summary_rows import OWN, of_own_judge
 from alma.verdict import expected, figure, number, title
 
 Row = dict[str, Any]
@@ -97,12 +98,34 @@ def interval(row: Row, key: str, ends: str) -> str:
 def evaluation_table(rows: list[Row], checkpoint: str) -> str:
     """The evaluation of every checkpoint, this one in bold (rows of evaluation/summary.csv)."""
     found = []
-    for row in rows:
+    order = list(dict.fromkeys(row["benchmark"] for row in rows))
+    for row in sorted(of_own_judge(rows), key=lambda row: order.index(row["benchmark"])):
         shown = f"**{checkpoint}**" if row["checkpoint"] == checkpoint else row["checkpoint"]
         checks, judge = interval(row, "check_rate", "check"), interval(row, "judge_score", "judge")
         found.append([row["benchmark"], shown, row["prompts"], checks, judge, number(row["mean_words"], 0)])
     header = ["benchmark", "checkpoint", "prompts", "checks passed (0-1)", "judge score (0-10)", "words"]
     return table(header, found)
+
+
+def outside_table(rows: list[Row], checkpoint: str) -> str:
+    """What judges said that the training never used; empty where none was asked (rows of summary.csv)."""
+    found = []
+    for row in rows:
+        if row["judge"] != OWN:
+            shown = f"**{checkpoint}**" if row["checkpoint"] == checkpoint else row["checkpoint"]
+            wins = [interval(row, name, name) for name in ("win_rate", "win_rate_lc")]
+            score = interval(row, "judge_score", "judge")
+            found.append([row["judge"], row["benchmark"], shown, score, row["reference"] or "-", *wins])
+    header = [
+        "judge",
+        "benchmark",
+        "checkpoint",
+        "score",
+        "reference",
+        "win rate",
+        "win rate at equal length",
+    ]
+    return table(header, found) if found else ""
 
 
 def links_table(rows: list[Row], wanted: str = "") -> str:
@@ -117,7 +140,7 @@ def links_table(rows: list[Row], wanted: str = "") -> str:
 
 def judge_table(rows: list[Row], checkpoint: str) -> str:
     """How a judge orders pairs of responses (rows of evaluation/judge.csv)."""
-    names = {"heldout": "held-out human scores", "pairs": "the judge benchmark"}
+    names = {"heldout": "held-out labels", "pairs": "the judge benchmark"}
     found = []
     for row in rows:
         if row["checkpoint"] == checkpoint:

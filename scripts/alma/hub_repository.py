@@ -135,8 +135,9 @@ def upload(files: dict[str, Path], repository: str, kind: str, public: bool) -> 
     Raises:
         InputError: there is no token, or the hub refuses.
     """
+    from httpx2 import HTTPError  # huggingface_hub's own library: refusals of the hub, and no way to it
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     api = HfApi()
     operations: list[Any] = [
@@ -152,6 +153,6 @@ def upload(files: dict[str, Path], repository: str, kind: str, public: bool) -> 
         ) from error
     except HFValidationError as error:
         raise InputError(f"--repo: found {repository!r}, expected OWNER/NAME ({error})") from error
-    except HfHubHTTPError as error:
-        raise InputError(f"--repo: the hub refused {repository} ({error})") from error
+    except (HTTPError, OfflineModeIsEnabled) as error:
+        raise InputError(f"--repo: {repository} was not uploaded ({error})") from error
     return str(made)
