@@ -30,7 +30,7 @@ from alma.errors import InputError
 from alma.fewshot import STOP, first_example, item_seed, layout, usable_example
 from alma.ids import content_id
 from alma.seed_groups import examples_of, group_seeds
-from alma.tables import read_table, user_text, write_table
+from alma.tables import read_table, write_table
 
 Seed = dict[str, Any]
 
@@ -38,13 +38,25 @@ Seed = dict[str, Any]
 def seed_prompts(rows: list[dict[str, Any]]) -> list[Seed]:
     """prompt_id, prompt (text) and category of the distinct seed prompts that fit the layout, sorted by id.
 
-    Of several rows with one prompt the first category in the alphabet counts.
+    Of a conversation it is the user's first message: a later one may make no sense without the turns before
+    it. Of several rows with one text the shortest conversation counts, then the first category in the
+    alphabet.
     """
     found: dict[str, Seed] = {}
-    for row in sorted(rows, key=lambda row: (row["category"] is None, row["category"])):
-        text = user_text(row["prompt"]).strip()
-        found.setdefault(row["prompt_id"], {"prompt": text, "category": row["category"]})
-    return [{"prompt_id": key} | found[key] for key in sorted(found) if usable_example(found[key]["prompt"])]
+    ordered = sorted(
+        rows, key=lambda row: (len(row["prompt"]), row["category"] is None, row["category"], row["prompt_id"])
+    )
+    for row in ordered:
+        text = opening(row["prompt"]).strip()
+        seed = {"prompt_id": row["prompt_id"], "prompt": text, "category": row["category"]}
+        found.setdefault(text, seed)
+    seeds = sorted(found.values(), key=lambda seed: seed["prompt_id"])
+    return [seed for seed in seeds if usable_example(seed["prompt"])]
+
+
+def opening(messages: list[dict[str, str]]) -> str:
+    """The user's first message."""
+    return next((message["content"] for message in messages if message["role"] == "user"), "")
 
 
 def short_enough(seeds: list[Seed], tokenizer: Any, budget: int, bounds: tuple[int, int]) -> list[Seed]:

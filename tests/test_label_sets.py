@@ -13,6 +13,7 @@ import pytest
 import read_seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthesize_prompts import seed_prompts
 
 from alma.errors import InputError
 from alma.label_sets import purposes
@@ -394,12 +395,12 @@ def test_openassistant_is_read_as_trees_and_as_the_list_of_messages_on_the_hub(t
     count = SourceCount("labels.sft", "trees")
     rows = read_set("openassistant", str(path), "labels.sft", [], count)
     assert ([row.values for row in rows], count.left_out) == flat
-    orphan = message("a9", "elsewhere", "To whom?")
-    path.write_text("".join(json.dumps(row) + "\n" for row in [*reversed(TREE), orphan]))
+    lost = [message("a9", "elsewhere", "To whom?"), message("p9", None, "Who?") | {"message_id": [9]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*reversed(TREE), *lost]))
     count = SourceCount("labels.sft", "list")
     rows = read_set("openassistant", str(path), "labels.sft", [], count)
     assert sorted(pairs_of([row.values for row in rows]), key=str) == sorted(pairs_of(flat[0]), key=str)
-    assert count.left_out["a message without its tree"] == 1
+    assert count.left_out["a message without its tree"] == 2
 
 
 def test_a_parquet_file_of_structs_gives_the_same_as_jsonl(tmp_path):
@@ -539,7 +540,7 @@ def test_a_scale_is_refused_beside_a_set_whose_reader_maps_its_scores():
         check_config(found)
 
 
-def read(folder: Path, **sources: str) -> dict[str, list[dict[str, Any]]]:
+def read(folder: Path, **sources: str | None) -> dict[str, list[dict[str, Any]]]:
     """Run read_seeds on sources; returns the rows of its tables."""
     kinds = {"sft": "sft", "judge": "judge", "heldout": "judge", "pairs": "judge_pair", "eval": "eval"}
     values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.5, "max_bad_rows": 0}
@@ -571,6 +572,22 @@ def test_read_seeds_takes_sets_for_sft_judge_and_judge_benchmark(tmp_path, capsy
     printed = capsys.readouterr().out
     assert f"left out 1: {purposes.SEVERAL_TURNS}" in printed
     assert "labels.sft: 3 rows read of lima:" in printed and "  left out 1: no answer" in printed
+
+
+def test_a_conversation_gives_its_first_message_as_an_example_for_new_prompts(tmp_path):
+    tables = read(
+        tmp_path / "out",
+        sft=sample(tmp_path, "openassistant"),
+        judge=sample(tmp_path, "helpsteer2"),
+        judge_benchmark=None,
+    )
+    rows = tables["sft"]
+    (alone,) = [row["prompt_id"] for row in rows if len(row["prompt"]) == 1]
+    assert len(rows) == 2, "the reply to the follow-up question is trained on"
+    assert seed_prompts(rows) == [{"prompt_id": alone, "prompt": ASK, "category": "en"}]
+    system = {"role": "system", "content": "Be brief."}
+    more = {"prompt_id": "z", "prompt": [system, *chat("Hi", "Hello!", "And now?")], "category": None}
+    assert {row["prompt"] for row in seed_prompts([*rows, more])} == {ASK, "Hi"}
 
 
 def test_pairs_of_a_set_whose_prompt_is_judged_are_left_out(tmp_path, capsys):

@@ -192,7 +192,7 @@ def test_long_rows_are_no_examples_and_labels_without_a_short_row_are_refused(ta
 
 
 def test_seed_prompts_that_leave_no_room_for_a_new_one_are_found_here(tables) -> None:
-    long = [row | {"prompt": user("Tell all of it. " * 120)} for row in SEEDS]
+    long = [row | {"prompt": user("Tell all of it. " * 120 + row["prompt_id"])} for row in SEEDS]
     write_table(tables / "sft.parquet", "sft", long)
     assert check(tables, shots=0, sft_max_length=4000, prompt_shots=[1, 1])
     with pytest.raises(InputError, match=r"prompts\.shots: found \[3, 5\], but only 0 of 5 usable seed"):

@@ -27,8 +27,10 @@ def _roots(rows: list[Row]) -> list[tuple[str, Node]]:
     for where, values, _ in rows:
         if isinstance(values.get("prompt"), dict):
             roots.append((where, values["prompt"]))
+        elif _name(values.get("message_id")):
+            flat[values["message_id"]] = (where, {**values, "replies": []})
         else:
-            flat[_name(values.get("message_id"))] = (where, {**values, "replies": []})
+            roots.append((where, {"role": None}))  # no reply can name it
     for where, node in flat.values():
         parent = flat.get(_name(node.get("parent_id")))
         if parent is not None:

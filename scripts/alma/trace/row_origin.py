@@ -19,7 +19,7 @@ from alma.errors import InputError
 from alma.fewshot import item_seed
 from alma.files import sha256_of
 from alma.selection import why_out
-from alma.tables import SCHEMAS, user_text
+from alma.tables import SCHEMAS
 from alma.trace.lineage import describe, natural_key, node_of, record_of
 from alma.trace.provenance import check_inputs, record_path
 
@@ -160,7 +160,8 @@ def _prompt_facts(home: Path, shard: str, prompt: Facts, way: list[str]) -> Fact
         way += [table, *facts["raw"]["models"], *seeds]
         for example in facts["examples"]:
             for _, _, row in rows_of(home, seeds, example["prompt_id"]):
-                example["text"] = user_text(row["prompt"]).strip()
+                turns = (turn["content"] for turn in row["prompt"] if turn["role"] == "user")
+                example["text"] = next(turns, "").strip()
         break
     return facts
 
