@@ -4,8 +4,9 @@ import csv
 import json
 
 import pytest
+from corpus import ODD_TEXTS
 
-from alma.annotation import response_key
+from alma.annotation import label_studio_tasks, response_key, sheet_rows
 from alma.csv_tables import write_csv_table
 from alma.errors import InputError
 from alma.label_import import import_files, main
@@ -208,6 +209,24 @@ def test_a_text_that_a_program_changed_is_refused_or_taken_from_the_tasks(tmp_pa
     )
     import_files([windows], tmp_path / "l.jsonl")
     assert rows_of(tmp_path / "l.jsonl")[ASKED[0][0], ASKED[0][2], "ben"] == 2
+
+
+@pytest.mark.parametrize("name", ODD_TEXTS)
+@pytest.mark.parametrize("extension", ["csv", "jsonl"])
+def test_odd_texts_come_back_as_they_are(tmp_path, name, extension):
+    """From the tasks over a filled table, or an export, into a label file and out of it."""
+    text = ODD_TEXTS[name] + "\r\nand \r more"
+    rated = [{"key": response_key("Why?", text), "response": text}]
+    (filled,) = sheet_rows([("Why?", rated)])
+    write_csv_table(tmp_path / "a.csv", "annotation", [filled | {"score": 3}])
+    task = {"data": label_studio_tasks([(text, rated)])[0]["data"], "annotations": [annotation(1, (4,))]}
+    (tmp_path / "e.json").write_text(json.dumps([task]))
+    out = tmp_path / f"labels.{extension}"
+    import_files([tmp_path / "a.csv", tmp_path / "e.json"], out)
+    assert {place: float(score) for place, score in rows_of(out).items()} == {
+        ("Why?", text, "a"): 3,
+        (text, text, "user-1"): 4,
+    }
 
 
 def test_a_table_of_other_origin_needs_no_key(tmp_path):

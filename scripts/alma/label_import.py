@@ -27,7 +27,7 @@ from alma.annotation import LETTERS, SCALE, response_key
 from alma.errors import InputError, Plain, fail_with, problem, shorten
 from alma.files import atomic_path
 from alma.seed_formats import Row, read_rows
-from alma.seed_rows import Problems, take_score, take_text
+from alma.seed_rows import Problems, take_score, take_text, text_fault
 from alma.statistics import mean
 
 FAR = 4.0  # points from the mean of the other annotators' labels: the two did not see the same thing
@@ -79,12 +79,6 @@ def _rows(path: Path, needed: set[str], problems: Problems) -> list[Row]:
         return read_rows(str(path), columns, problems, [tuple(sorted(needed))])
 
 
-def _text_of(row: Row, column: str, problems: Problems) -> str | None:
-    """A text of a table; a spreadsheet may have changed the ends of its lines."""
-    text = take_text(row, column, problems)
-    return text if text is None else text.replace("\r\n", "\n")
-
-
 def read_sheet(path: Path, texts: Texts, problems: Problems) -> tuple[list[Label], int]:
     """The labels of a filled table, and how many rows have none.
 
@@ -101,11 +95,14 @@ def read_sheet(path: Path, texts: Texts, problems: Problems) -> tuple[list[Label
         if key in texts:
             prompt, response = texts[key]
         else:
-            asked, answer = _text_of(row, "prompt", problems), _text_of(row, "response", problems)
+            asked, answer = (take_text(row, column, problems) for column in ("prompt", "response"))
             if asked is None or answer is None:
                 continue
             prompt, response = asked, answer
             real = response_key(prompt, response)
+            if key and key != real:  # a spreadsheet may have changed the ends of the lines
+                prompt, response = asked.replace("\r\n", "\n"), answer.replace("\r\n", "\n")
+                real = response_key(prompt, response)
             if key and key != real:
                 expected = (
                     "the text of tasks.csv, of which the key is made (give --tasks to take it from there)"
@@ -147,7 +144,8 @@ def read_export(path: Path, texts: Texts, problems: Problems) -> tuple[list[Labe
     for row in _rows(path, {"data", "annotations"}, problems):
         data, annotations = row.values["data"], row.values["annotations"]
         if not isinstance(data, dict) or not isinstance(annotations, list):
-            problems.append(problem(row.where, "data", data, "a task of Label Studio's export (format JSON)"))
+            column, found = ("annotations", annotations) if isinstance(data, dict) else ("data", data)
+            problems.append(problem(row.where, column, found, "that of Label Studio's export (format JSON)"))
             continue
         asked = {c: data[f"response_{c}"] for c in LETTERS.lower() if f"response_{c}" in data}
         rated: set[str] = set()
@@ -166,8 +164,13 @@ def read_export(path: Path, texts: Texts, problems: Problems) -> tuple[list[Labe
                     continue
                 key = str(data.get(f"key_{letter}", ""))
                 prompt, response = texts.get(key, (data.get("prompt"), asked[letter]))
-                if not isinstance(prompt, str) or not isinstance(response, str):
-                    problems.append(problem(row.where, f"prompt, response_{letter}", prompt, "text"))
+                faults = [
+                    problem(row.where, column, text, fault)
+                    for column, text in (("prompt", prompt), (f"response_{letter}", response))
+                    if (fault := text_fault(text))
+                ]
+                if faults or not isinstance(prompt, str):
+                    problems += faults
                     continue
                 spent = annotation.get("lead_time")
                 seconds = spent / len(asked) if isinstance(spent, int | float) else None

@@ -31,6 +31,7 @@ import safetensors.numpy
 from stand_ins.tokenizer import load_tokenizer as load_characters
 
 from alma.errors import InputError
+from alma.label_import import import_files
 from alma.tables import read_table, write_table
 from alma.workflow.config import ROOT, check_config, run_configs
 
@@ -958,6 +959,75 @@ def fitting_cases() -> list[Case]:
     return [Case("What does not fit", name, read, expected) for name, read, expected in cases]
 
 
+def imported(name: str, content: Any) -> Callable[[Path], None]:
+    """Imports a file of labels with this content: JSON where it is not text."""
+
+    def read(folder: Path) -> None:
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / name).write_text(text, encoding="utf-8")
+        import_files([folder / name], folder / "labels.jsonl")
+
+    return read
+
+
+def annotation_cases() -> list[Case]:
+    """What tools/import_labels is given."""
+
+    def task(value: Any, **changes: Any) -> list[dict[str, Any]]:
+        data = {"prompt": "Why?", "response_a": "Because.", "response_b": "No."} | changes
+        result = {"from_name": "score_a", "to_name": "response_a", "type": "choices", "value": value}
+        return [{"data": data, "annotations": [{"completed_by": 1, "result": [result]}]}]
+
+    head = "prompt,response,score,annotator,key\n"
+    wanted = "expected one rating from 0 to 10"
+    cases: list[tuple[str, str, Any, tuple[str, ...]]] = [
+        (
+            "a score above the scale",
+            "a.csv",
+            head + "p,r,11,,\n",
+            ("a.csv: row 1, score: found '11'", "0 to 10"),
+        ),
+        ("a score in words", "a.csv", head + "p,r,good,,\n", ("row 1, score: found 'good'",)),
+        ("no score at all", "a.csv", head + "p,r,,ann,\n", ("a.csv: found no label",)),
+        (
+            "a text that a program changed",
+            "a.csv",
+            head + "p,#NAME?,5,,r0123456789abcdef\n",
+            ("row 1, prompt and response: found another text", "--tasks"),
+        ),
+        (
+            "a table without responses",
+            "a.csv",
+            "prompt,score\np,5\n",
+            ("missing columns", "prompt and response"),
+        ),
+        ("a rating above the scale", "e.json", task({"choices": ["12"]}), ("e.json: row 1, score_a", wanted)),
+        ("two ratings", "e.json", task({"choices": ["1", "2"]}), ("row 1, score_a", wanted)),
+        ("a rating that is a list", "e.json", task({"rating": [5]}), ("row 1, score_a", wanted)),
+        (
+            "half of a surrogate pair",
+            "e.json",
+            task({"rating": 5}, response_a="a\ud800"),
+            ("response_a", "UTF-8"),
+        ),
+        (
+            "a response that is a number",
+            "e.json",
+            task({"rating": 5}, response_a=7),
+            ("response_a: found 7",),
+        ),
+        (
+            "Label Studio's other JSON",
+            "e.json",
+            [{"prompt": "p", "score_a": "7", "annotator": 1}],
+            ("missing columns", "annotations and data"),
+        ),
+        ("annotations that are no list", "e.json", [{"data": {}, "annotations": 3}], ("format JSON",)),
+        ("another kind of file", "e.yaml", "a: 1", ("found the extension '.yaml'",)),
+    ]
+    return [Case("Annotations", what, imported(name, content), parts) for what, name, content, parts in cases]
+
+
 CASES = [
     *file_cases(),
     *row_cases(),
@@ -965,6 +1035,7 @@ CASES = [
     *config_cases(),
     *model_cases(),
     *fitting_cases(),
+    *annotation_cases(),
 ]
 
 # odd text that is nobody's fault: it must come out as it went in
