@@ -27,6 +27,7 @@ RUNTIME = {
     "alma.trace.provenance": "writes and checks records of what was made",
     "alma.workflow.codehash": "names code and does not run it; what it finds is in the hash",
     "alma.workflow.job": "log, threads, checks and records around a script's main",
+    "alma.workflow.leases": "which GPUs a job uses, not what it computes there",
     "alma.workflow.orphan": "ends a job whose run is gone",
     "alma.workflow.quiet": "keeps what a library prints as it starts out of the log",
     "alma.workflow.resume": "a resumed training gives the bytes of one that was not stopped (tested)",

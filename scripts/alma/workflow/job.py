@@ -15,6 +15,7 @@ from typing import Any
 from alma.errors import InputError
 from alma.trace.provenance import check_inputs, write_records
 from alma.workflow.codehash import code_hash
+from alma.workflow.leases import lease
 from alma.workflow.orphan import watch
 
 _THREAD_VARIABLES = (
@@ -133,11 +134,13 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     spec = json.loads(snakemake.params.spec)
     uncompared = getattr(snakemake.params, "uncompared", {})
     limit_threads(spec["threads"])
+    gpus = int(getattr(getattr(snakemake, "resources", None), "gpu", 0))
     leaves = _start_and_end_quickly(snakemake)
     watch()
     try:
         check_code(spec)
         inputs = check_inputs([str(path) for path in snakemake.input])
+        lease(gpus, tell)
         yield whole_config(spec, uncompared)
     except InputError as error:
         _last_words = f"error: {error}\n"
