@@ -69,10 +69,31 @@ def limit_threads(threads: int) -> None:
         os.environ[name] = "1"
 
 
+def _script(spec: dict[str, Any]) -> Path:
+    return Path(__file__).resolve().parents[2] / spec["script"]
+
+
+def prepare_gpus(script: Path, count: int) -> None:
+    """Make ready for processes that a library starts, one per GPU; a job with no GPU is left as it is.
+
+    A process forked after CUDA was initialised cannot use it. So PyTorch looks for GPUs through NVML,
+    which initialises nothing, and several workers are spawned, not forked. A spawned worker imports the
+    main module again, by its file: that must be the script as it lies in the repository, which does
+    nothing, and not Snakemake's copy of it with the `snakemake` object, which would run the job again.
+
+    Args:
+        script: the rule's. count: GPUs of the job.
+    """
+    if count:
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    if count > 1:
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    sys.modules["__main__"].__file__ = str(script)
+
+
 def check_code(spec: dict[str, Any]) -> None:
     """Stop if the script on disk is no longer the one that the run was planned with."""
-    script = Path(__file__).resolve().parents[2] / spec["script"]
-    if code_hash(script) != spec["code"]:
+    if code_hash(_script(spec)) != spec["code"]:
         raise InputError(
             f"scripts/{spec['script']} or a module that it imports was edited after this run started.\n"
             f"  To keep code versions from mixing, this job did not run. Start the run again."
@@ -136,6 +157,8 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     limit_threads(spec["threads"])
     gpus = int(getattr(getattr(snakemake, "resources", None), "gpu", 0))
     leaves = _start_and_end_quickly(snakemake)
+    if leaves:
+        prepare_gpus(_script(spec), gpus)
     watch()
     try:
         check_code(spec)
