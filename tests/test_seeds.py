@@ -1,6 +1,7 @@
 """read_seeds: every format gives the same tables, every fault is named, nothing depends on order."""
 
 import csv
+import gzip
 import json
 import random
 import sys
@@ -566,7 +567,9 @@ BAD_FILES = {
     "parquet-broken": (".parquet", b"PAR1 but not really PAR1", "not a readable Parquet file"),
     "parquet-empty-file": (".parquet", b"", "not a readable Parquet file"),
     "extension": (".txt", b"hello", "found the extension '.txt', expected one of .jsonl"),
-    "gz": (".jsonl.gz", b"hello", "found the extension '.gz'"),
+    "gz": (".jsonl.gz", b"hello", "not a readable gzip file"),
+    "gz-cut": (".jsonl.gz", gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], "not a readable gzip file"),
+    "gz-of-another-kind": (".parquet.gz", b"hello", "found the extension '.gz'"),
 }
 
 
@@ -631,6 +634,21 @@ def test_parquet_that_grows_when_read_is_refused(seeds, monkeypatch):
     monkeypatch.setattr(seed_formats, "MAX_BYTES", 60_000_000)
     seeds.files["eval"] = str(path)
     assert "eval.parquet: found more than" in seeds.message()
+
+
+@pytest.mark.parametrize("extension", [".jsonl", ".json", ".csv"])
+def test_a_compressed_file_gives_the_same_bytes(seeds, extension):
+    expected = seeds.read()["judge"].read_bytes()
+    seeds.put("judge", JUDGE, extension)
+    seeds.raw("judge", gzip.compress(Path(seeds.files["judge"]).read_bytes()), f"{extension}.gz")
+    assert seeds.read()["judge"].read_bytes() == expected
+
+
+def test_a_compressed_file_that_grows_when_read_is_refused(seeds, monkeypatch):
+    seeds.raw("eval", gzip.compress(b'{"prompt": "' + b"x" * 1_000_000 + b'"}'), ".jsonl.gz")
+    assert Path(seeds.files["eval"]).stat().st_size < 10_000
+    monkeypatch.setattr(seed_formats, "MAX_BYTES", 500_000)
+    assert "eval.jsonl.gz: found more than" in seeds.message()
 
 
 def test_text_files_larger_than_the_limit_are_refused(seeds, monkeypatch):

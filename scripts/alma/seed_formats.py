@@ -1,12 +1,14 @@
-"""Read rows from what users bring: JSONL, JSON, CSV, Parquet, or a data set of the Hugging Face hub.
+"""Read rows from what users bring: JSONL, JSON, CSV (each also as .gz), Parquet, a data set of the hub.
 
 An empty CSV cell and a null are left out. Faults go to a list of problems, so that a user sees all of
 them at once.
 """
 
 import csv
+import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +30,7 @@ MAX_BYTES = 256 * 1024**2
 MAX_ROWS = 2_000_000
 _BATCH_BYTES = 64 * 1024**2
 EXTENSIONS = (".jsonl", ".json", ".csv", ".parquet")
+COMPRESSED = ".gz"  # may follow an extension of a text file
 _MAX_BAD_LINES = 5
 _MAX_NAMES = 20
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -274,6 +277,29 @@ def _starts_with(path: Path, beginning: bytes) -> bool:
         return handle.read(len(beginning)) == beginning
 
 
+def extension_of(path: Path) -> str:
+    """The extension that tells the format: ".jsonl" of a.jsonl and of a.JSONL.gz, ".gz" of a.parquet.gz."""
+    suffix = path.suffix.lower()
+    inner = path.with_suffix("").suffix.lower()
+    return inner if suffix == COMPRESSED and inner in (".jsonl", ".json", ".csv") else suffix
+
+
+def _raw(source: str, path: Path, problems: list[str]) -> bytes | None:
+    """The bytes of a text file, unpacked where it is compressed; None, and a problem, where that fails."""
+    if path.suffix.lower() != COMPRESSED:
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as file:
+            raw = file.read(MAX_BYTES + 1)  # a kilobyte can hold a gigabyte
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        problems.append(f"{source}: not a readable gzip file ({error})")
+        return None
+    if len(raw) > MAX_BYTES:
+        problems.append(f"{source}: {_mib(len(raw)).replace('found', 'found more than')} decompressed")
+        return None
+    return raw
+
+
 def _read_file(
     source: str, path: Path, columns: set[str], problems: list[str]
 ) -> tuple[list[Row], list[str]]:
@@ -288,11 +314,10 @@ def _read_file(
             problems.append(f"{source}: found a Git LFS pointer, expected the data (run git lfs pull there)")
         elif path.suffix.lower() == ".parquet":
             return _read_parquet(source, path, columns, problems)
-        else:
-            raw = path.read_bytes()
+        elif (raw := _raw(source, path, problems)) is not None:
             lines = raw.count(b"\n")
             if lines <= MAX_ROWS:
-                return readers[path.suffix.lower()](source, raw, problems), []
+                return readers[extension_of(path)](source, raw, problems), []
             problems.append(f"{source}: found {lines:,} lines, expected at most {MAX_ROWS:,}")
     except OSError as error:
         problems.append(f"{source}: cannot be read: {error.strerror}")
@@ -334,7 +359,7 @@ def read_rows(
     found: list[Row] = []
     names: list[str] = []
     path = Path(source)
-    extension = path.suffix.lower()
+    extension = extension_of(path)
     if source.startswith("hub:"):
         found, names = _read_hub(source, columns, problems)
     elif extension not in EXTENSIONS:
