@@ -3,12 +3,13 @@
 import json
 
 import data_card
+import fast_run
 import model_card
 import pytest
 import yaml
 from test_verdict import KEPT, all_rows, blank_cell, judged, summary
 
-from alma import cards
+from alma import cards, hub_repository
 from alma.csv_tables import CSV_TABLES, write_csv_table
 from alma.model_packages import PACKAGES
 from alma.tables import assistant, user, write_table
@@ -17,7 +18,7 @@ from alma.workflow.plan import plan, spec_of
 
 SHA = "0123456789abcdef" * 4
 COMMIT = "a" * 40
-RECIPE = {"rounds": 3, "training.sft.learning_rate": 1e-5}
+RECIPE = {"rounds": 3, "training.sft.last_layers": None, "training.sft.learning_rate": 1e-5}
 SOURCES = {
     "base_model": f"hub:someone/base@{COMMIT}",
     "base_license": "Apache-2.0",
@@ -114,7 +115,7 @@ def test_a_model_card_names_its_sources_figures_limits_and_licenses(run):
     assert "| held-out labels | real-valued | 0 | 60 | 0.70 [0.60, 0.80] |" in text
     assert f"`{SHA}`" in text
     assert "base model: Apache-2.0" in text and "labels: CC-BY-4.0" in text and "to be stated" not in text
-    assert "`training.sft.learning_rate` | `1e-05`" in text
+    assert "`training.sft.last_layers` | `null`" in text and "`training.sft.learning_rate` | `1e-05`" in text
     # what is on this machine alone
     assert "`scores.csv`" in text and "jane" not in text and "read as dolly" in text
 
@@ -195,3 +196,18 @@ def test_no_job_but_those_of_cards_knows_of_the_licenses(tmp_path, monkeypatch):
         knowing = {job.rule.name for job in dag.jobs if "license-" in json.dumps(spec_of(job))}
         assert len(dag.jobs) > 20
     assert knowing == {"model_card"}
+
+
+@pytest.mark.slow
+def test_the_target_makes_cards_that_push_takes(tmp_path):
+    """The whole workflow with stand-ins for the models, and the files of both repositories after it."""
+    run = fast_run.FastRun.make(tmp_path / "run")
+    run.finish("cards")
+    assert {path.name for path in run.path("cards").iterdir()} == {"round-3.md", "judge.md", "data.md"}
+    root = run.path("cards").parent
+    assert hub_repository.last_checkpoint(root) == "round-3"
+    for checkpoint in ("round-3", "judge"):
+        assert "provenance.json" in hub_repository.model_repository(root, checkpoint)
+    assert "chosen/round-3.parquet" in hub_repository.data_repository(root)
+    _, text = parts(run.path("cards/round-3.md"))
+    assert "| round 3 | 3 |" in text and "`sft.jsonl`" in text

@@ -4,6 +4,7 @@ A card names hub repositories and packages; of a file of the user's it names not
 since a card is made to be published.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -153,4 +154,6 @@ def judge_table(rows: list[Row], checkpoint: str) -> str:
 
 def recipe_table(recipe: Row) -> str:
     """The keys of the config that decide most, by their paths."""
-    return table(["config key", "value"], [[f"`{key}`", f"`{value}`"] for key, value in recipe.items()])
+    return table(
+        ["config key", "value"], [[f"`{key}`", f"`{json.dumps(value)}`"] for key, value in recipe.items()]
+    )
