@@ -324,13 +324,13 @@ def test_config_yaml_is_read_only_where_no_config_is_given(copy_of_the_workflow,
 def test_a_job_reads_the_config_of_the_run_that_starts_it(copy_of_the_workflow):
     """Jobs are processes that read the config again; its spec tells what the job was given."""
     run = copy_of_the_workflow
-    other = run.config | {"run": "other", "seed": 5, "judge": {"heldout_fraction": 0.1}}
+    other = run.config | {"run": "other", "seed": 5, "judge": {"heldout_fraction": 0.2}}
     (run.folder / "other.yaml").write_text(yaml.safe_dump(other))
     cases = {
-        "default": ([], 0, 0.2),
-        "named": (["--config", "run=named", "seed=4"], 4, 0.2),
-        "other": (["--configfile", "other.yaml"], 5, 0.1),
-        "both": (["--configfile", "other.yaml", "--config", "run=both", "seed=6"], 6, 0.1),
+        "default": ([], 0, 0.1),
+        "named": (["--config", "run=named", "seed=4"], 4, 0.1),
+        "other": (["--configfile", "other.yaml"], 5, 0.2),
+        "both": (["--configfile", "other.yaml", "--config", "run=both", "seed=6"], 6, 0.2),
     }
     for name, (arguments, seed, fraction) in cases.items():
         target = f"results/{name}/seeds/sft.parquet"

@@ -361,6 +361,7 @@ def test_the_output_layer_of_a_judge_is_float32(monkeypatch, changes, dtype, ove
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=LoadedModel))
     monkeypatch.setattr("alma.engine._prepare_environment", lambda *_: None)
     options = {"device": "cpu", "max_model_len": 64, "max_num_seqs": 4, "kv_cache_gib": 1}
+    options["tensor_parallel_size"] = 1
     told = open_engine("m", options | changes).llm.told
     assert told["dtype"] == dtype and told["hf_overrides"] == overrides
 

@@ -374,7 +374,7 @@ def test_report_is_made_within_the_run(tmp_path):
             path = root / f"evaluation/{checkpoint}/{name}.parquet"
             if not path.exists():
                 write_table(path, "evaluation", [])
-    pairs, *_ = read_seeds.read_sft(str(REPOSITORY / "data/sft.jsonl"), [])
+    pairs, *_ = read_seeds.read_sft(str(REPOSITORY / "data/sft.jsonl"), [], [], max_bad=0)
     write_table(root / "seeds/sft.parquet", "sft", pairs)
     for name in ("data", "templates"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)

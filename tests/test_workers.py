@@ -89,18 +89,18 @@ def test_spawned_workers_do_not_run_the_job_again(tmp_path):
     assert log.count("the job runs") == 1 and log.count("a worker") == 2
 
 
-# The library's part of a machine with two GPUs; `seen` is what initialises CUDA.
+# The library's part of a machine with two GPUs; `seen` is what initializes CUDA.
 BEFORE_THE_ENGINE = """
 import sys, types
 import torch
 seen = []
-def initialises(name, result=None):
+def initializes(name, result=None):
     return lambda *given, **named: (seen.append(name), result)[1]
 torch.cuda._is_compiled = lambda: True
 torch.cuda._device_count_nvml = lambda: 2
-torch._C._cuda_getDeviceCount = initialises("cudaGetDeviceCount", 2)
-torch._C._cuda_init = initialises("cuda_init")
-torch.cuda._lazy_init = initialises("lazy_init")
+torch._C._cuda_getDeviceCount = initializes("cudaGetDeviceCount", 2)
+torch._C._cuda_init = initializes("cuda_init")
+torch.cuda._lazy_init = initializes("lazy_init")
 class LLM:
     def __init__(self, **options):
         print("the engine starts on", options["tensor_parallel_size"], "GPUs after", seen, flush=True)
@@ -113,7 +113,7 @@ engine.open_engine("model", {"device": "auto", "dtype": "auto", "max_model_len":
 
 
 @pytest.mark.slow
-def test_nothing_initialises_cuda_before_the_engine(tmp_path):
+def test_nothing_initializes_cuda_before_the_engine(tmp_path):
     """vLLM forks or spawns its workers; a process forked after cudaGetDeviceCount cannot use CUDA."""
     assert "the engine starts on 2 GPUs after []" in run_job(tmp_path, BEFORE_THE_ENGINE)
 

@@ -307,7 +307,7 @@ def _write_recorded_run(made: Recorder) -> None:
     rows.append({"prompt": rows[2]["prompt"], "response": "Another answer."})
     Path("data/sft.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     seeds = made.at("seeds/sft.parquet")
-    write_table(seeds, "sft", read_seeds.read_sft("data/sft.jsonl", [])[0])
+    write_table(seeds, "sft", read_seeds.read_sft("data/sft.jsonl", [], [], max_bad=0)[0])
     made.record("read_seeds", ["data/sft.jsonl"], [seeds], seed=0, sft="data/sft.jsonl")
     made.train("base_model", "base", [seeds], [0])
     first = made.at("rounds/1/dataset.parquet")

@@ -76,8 +76,8 @@ def _script(spec: dict[str, Any]) -> Path:
 def prepare_gpus(script: Path, count: int) -> None:
     """Make ready for processes that a library starts, one per GPU; a job with no GPU is left as it is.
 
-    A process forked after CUDA was initialised cannot use it. So PyTorch looks for GPUs through NVML,
-    which initialises nothing, and several workers are spawned, not forked. A spawned worker imports the
+    A process forked after CUDA was initialized cannot use it. So PyTorch looks for GPUs through NVML,
+    which initializes nothing, and several workers are spawned, not forked. A spawned worker imports the
     main module again, by its file: that must be the script as it lies in the repository, which does
     nothing, and not Snakemake's copy of it with the `snakemake` object, which would run the job again.
 
