@@ -3,7 +3,6 @@
 # otherwise, and in which folder the environment of a choice lies).
 VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$(filter light,$(ENV)))
 .DEFAULT_GOAL := help
-STUDY := config/experiment.yaml
 .PHONY: help run experiment test test-fast test-services lint bench replay lock clean-env
 
 help: ## this list
@@ -19,8 +18,9 @@ experiment: ## the study of docs/results.md: hours, can be stopped and resumed (
 	@trap 'exit 130' INT TERM; failed=; \
 	for table in $(or $(TABLE),$$($(VENV)/bin/python tools/results.py --parts)); do \
 		files=$$($(VENV)/bin/python tools/results.py --files $$table) || exit 1; \
+		configs=$$($(VENV)/bin/python tools/results.py --configs $$table) || exit 1; \
 		echo "experiment: $$table"; \
-		$(VENV)/bin/snakemake --cores all --configfile $(STUDY) --rerun-incomplete --keep-going $(ARGS) -- $$files \
+		$(VENV)/bin/snakemake --cores all --configfile $$configs --rerun-incomplete --keep-going $(ARGS) -- $$files \
 			|| failed="$$failed $$table"; \
 	done; \
 	$(VENV)/bin/python tools/results.py; \

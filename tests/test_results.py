@@ -6,23 +6,24 @@ import sys
 
 import pytest
 import results
+import yaml
 
 from alma.csv_schemas import CSV_TABLES
 from alma.csv_tables import write_csv_table
 from alma.errors import InputError
-from alma.workflow.comparisons import ablation_tables
 from alma.workflow.config import ROOT
 
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    """An empty folder in place of docs/results/."""
-    monkeypatch.setattr(results, "KEPT", tmp_path / "results")
-    return tmp_path / "results"
+    """A folder yet to be made in place of docs/results/; the working directory is another empty one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    return tmp_path / "kept"
 
 
 def parts():
-    return list(ablation_tables(results.load()))
+    return results.all_parts()
 
 
 def round_row(run, round_, rate, **more):
@@ -80,15 +81,15 @@ def test_the_page_is_what_its_tables_say():
 def test_the_paper_s_figures_stand_beside_runs_that_are_there():
     config = results.load()
     runs = {config["run"], *config["runs"]}
-    assert set(results.PAPER) == set(parts())
+    assert {*results.PAPER, results.DEMONSTRATION} == set(parts())
     for _, figures in results.PAPER.values():
         assert set(figures) <= runs
 
 
 def test_a_finished_part_is_told_in_full(tmp_path, kept):
-    write_part(tmp_path, "judge")
+    write_part(tmp_path / "results/experiment", "judge")
     assert results.section("judge") == results.NOT_YET, "what was not collected is not shown"
-    assert results.collect(tmp_path, parts()) == ["judge"]
+    assert results.collect(parts()) == ["judge"]
     lines = results.section("judge").splitlines()
     assert "Share of checks passed on `b` (7 prompts):" in lines
     assert (
@@ -118,9 +119,9 @@ def test_above_random_choice_is_in_every_round():
 
 
 def test_a_part_without_all_its_files_is_not_collected(tmp_path, kept):
-    write_part(tmp_path, "judge")
-    (tmp_path / "figures/by_round/judge.svg").unlink()
-    assert results.collect(tmp_path, parts()) == [] and not kept.exists()
+    write_part(tmp_path / "results/experiment", "judge")
+    (tmp_path / "results/experiment/figures/by_round/judge.svg").unlink()
+    assert results.collect(parts()) == [] and not kept.exists()
 
 
 def test_other_text_of_the_page_stays(tmp_path, kept):
@@ -133,12 +134,33 @@ def test_other_text_of_the_page_stays(tmp_path, kept):
         results.render(page, ["judge", "prompts"])
 
 
+def test_the_demonstration_with_other_seeds_is_a_part_of_its_own(tmp_path, kept):
+    write_part(tmp_path / "results/default", "demonstration")
+    (tmp_path / "results/default/tables/ablations/demonstration.csv").unlink()
+    assert results.collect(parts()) == ["demonstration"]
+    told = results.section("demonstration")
+    assert "| experiment | best | experiment-random | +0.250 [+0.150, +0.350] |" in told
+    assert "After the last round" not in told and "![Quality by round](kept/demonstration.svg)" in told
+
+
+def test_the_demonstration_s_runs_are_laid_over_make_run():
+    """So that what `make run` has made is the first seed of the part."""
+    first, over = (yaml.safe_load(path.read_text()) for path in results.configs_of("demonstration"))
+    assert set(over) == {"runs"} and "run" not in first, "the name of the run is the schema's, default"
+    for name, run in over["runs"].items():
+        assert set(run) <= {"table", "control_of", "training"} and set(run["training"]) <= {
+            "seed",
+            "selection",
+        }
+        assert run.get("table", "demonstration") == "demonstration" and name.startswith("default-")
+
+
 def test_an_unknown_part_is_refused_before_anything_runs():
     tool = [sys.executable, str(ROOT / "tools" / "results.py")]
     done = subprocess.run([*tool, "--files", "no-such-part"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "error: experiment.yaml: found no part 'no-such-part', expected one of seeds,"
+        "error: results.md: found no part 'no-such-part', expected one of demonstration, seeds,"
     )
     listed = subprocess.run([*tool, "--parts"], capture_output=True, text=True, check=True).stdout.split()
     assert listed == parts()

@@ -1,7 +1,9 @@
 """Write the tables of docs/results.md from what `make experiment` has finished.
 
 Run: .venv/bin/python tools/results.py
---parts lists the parts of config/experiment.yaml in their order, --files PART what a part is made of.
+--parts lists the parts of the study in their order, --files PART what a part is made of, --configs PART the
+config files of its runs. The first part is the demonstration with other seeds (config.yaml and
+config/seeds.yaml); the others are those of config/experiment.yaml.
 
 The finished tables and figures of each part are copied from results/{run}/ to docs/results/, and the page is
 made from these copies: every figure on it has its source in the repository. A part without tables says
@@ -29,10 +31,12 @@ PAGE = ROOT / "docs" / "results.md"
 KEPT = PAGE.with_suffix("")
 # What each part is made of, below results/{run}/, and its name below docs/results/.
 FILES = {
-    "tables/ablations/{part}.csv": "{part}-runs.csv",
     "tables/by_round/{part}.csv": "{part}-rounds.csv",
     "figures/by_round/{part}.svg": "{part}.svg",
 }
+# The demonstration's is left out: it would have the judge score the responses of every run.
+LAST_MODELS = {"tables/ablations/{part}.csv": "{part}-runs.csv"}
+DEMONSTRATION = "demonstration"
 NOT_YET = "Not run yet."
 # Yasunaga et al., 2024 (arXiv 2412.04305): a measure, and its values by the run that does the same here.
 PAPER: dict[str, tuple[str, dict[str, str]]] = {
@@ -85,6 +89,26 @@ Row = dict[str, Any]
 def load() -> dict[str, Any]:
     """The study's config as written."""
     return yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+
+
+def all_parts() -> list[str]:
+    """Names of the parts, in the order of the page."""
+    return [DEMONSTRATION, *ablation_tables(load())]
+
+
+def files_of(part: str) -> dict[Path, Path]:
+    """The files of a part where the workflow writes them, and where they are kept."""
+    own = part == DEMONSTRATION
+    results = Path("results") / ("default" if own else load()["run"])
+    files = FILES if own else LAST_MODELS | FILES
+    return {
+        results / source.format(part=part): KEPT / kept.format(part=part) for source, kept in files.items()
+    }
+
+
+def configs_of(part: str) -> list[Path]:
+    """The config files of a part, in the order in which Snakemake lays them over each other."""
+    return [ROOT / "config.yaml", ROOT / "config" / "seeds.yaml"] if part == DEMONSTRATION else [CONFIG]
 
 
 def shown(row: Row, name: str, ends: str = "", sign: bool = False) -> str:
@@ -169,12 +193,15 @@ def last_models(rows: list[Row], part: str, benchmark: str) -> str:
 
 def section(part: str) -> str:
     """What stands between the markers of a part."""
-    runs, rounds = KEPT / f"{part}-runs.csv", KEPT / f"{part}-rounds.csv"
-    if not (runs.is_file() and rounds.is_file()):
+    if not all(kept.is_file() for kept in files_of(part).values()):
         return NOT_YET
-    compared, told = read_csv_table(runs, "ablation"), read_csv_table(rounds, "by_round")
+    told = read_csv_table(KEPT / f"{part}-rounds.csv", "by_round")
     texts = [by_round(told, name) for name in sorted({row["benchmark"] for row in told})]
-    texts += [last_models(compared, part, name) for name in sorted({row["benchmark"] for row in compared})]
+    if (runs := KEPT / f"{part}-runs.csv").is_file():
+        compared = read_csv_table(runs, "ablation")
+        texts += [
+            last_models(compared, part, name) for name in sorted({row["benchmark"] for row in compared})
+        ]
     if (KEPT / f"{part}.svg").is_file():
         texts.append(f"![Quality by round]({KEPT.name}/{part}.svg)")
     return "\n\n".join(texts)
@@ -194,14 +221,11 @@ def render(page: str, parts: list[str]) -> str:
     return page
 
 
-def collect(results: Path, parts: list[str]) -> list[str]:
+def collect(parts: list[str]) -> list[str]:
     """Copy the finished parts below docs/results/; a part counts as finished when all its files are there."""
     done = []
     for part in parts:
-        files = {
-            results / source.format(part=part): KEPT / kept.format(part=part)
-            for source, kept in FILES.items()
-        }
+        files = files_of(part)
         if all(source.is_file() for source in files):
             KEPT.mkdir(exist_ok=True)
             for source, kept in files.items():
@@ -215,18 +239,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--parts", action="store_true", help="list the parts of the study and stop")
     parser.add_argument("--files", metavar="PART", help="list the files that a part is made of and stop")
-    arguments, config = parser.parse_args(), load()
-    parts, results = list(ablation_tables(config)), Path("results") / config["run"]
+    parser.add_argument("--configs", metavar="PART", help="list the config files of a part and stop")
+    arguments, parts = parser.parse_args(), all_parts()
     if arguments.parts:
         print(*parts)
         return
-    if arguments.files:
-        if arguments.files not in parts:
+    if (part := arguments.files or arguments.configs) is not None:
+        if part not in parts:
             known = ", ".join(parts)
-            raise InputError(f"{CONFIG.name}: found no part {arguments.files!r}, expected one of {known}")
-        print(*(results / source.format(part=arguments.files) for source in FILES))
+            raise InputError(f"{PAGE.name}: found no part {part!r}, expected one of {known}")
+        print(*(files_of(part) if arguments.files else (path.relative_to(ROOT) for path in configs_of(part))))
         return
-    done = collect(results, parts)
+    done = collect(parts)
     PAGE.write_text(render(PAGE.read_text(encoding="utf-8"), parts), encoding="utf-8")
     print(f"results: finished here: {', '.join(done) or 'no part'}; written: {PAGE.relative_to(ROOT)}")
 
