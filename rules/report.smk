@@ -10,9 +10,14 @@ def every_round(path):
     return from_run(lambda w: [path.format(run=w.run, round=r) for r in later_rounds(w.run)])
 
 
+# Rules with a table that not every run has: which of a run's tables they make.
+OPTIONAL = {"evaluate_reward_bench": reward_bench_tables}
+
+
 def reported(run):
     """Files of a run that a rule marks with `report()`: what the report shows."""
-    marked = [path for rule in workflow.rules for path in rule.output if path.is_flagged("report")]
+    asked = [rule for rule in workflow.rules if rule.name not in OPTIONAL or OPTIONAL[rule.name](run)]
+    marked = [path for rule in asked for path in rule.output if path.is_flagged("report")]
     return [str(path.apply_wildcards({"run": run})) for path in marked]
 
 

@@ -19,7 +19,9 @@ def planned_tables(folder):
     override = folder / "my.yaml"
     judges = {"gpt": {"kind": "api", "model": "m"}}
     variants = {"dpo": {"training": {"objective": "dpo"}, "table": "a"}}
-    override.write_text(yaml.safe_dump({"runs": variants, "evaluation": {"judges": judges}}))
+    (folder / "rb.jsonl").write_text("{}")  # a plan looks whether it is there
+    more = {"judge": {"benchmark": "rewardbench2:rb.jsonl"}, "evaluation": {"judges": judges}}
+    override.write_text(yaml.safe_dump({"runs": variants} | more))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
     command += ["--cores", "1", "--configfile", str(ROOT / "config" / "test.yaml"), str(override)]
     done = subprocess.run(

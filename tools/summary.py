@@ -87,6 +87,13 @@ def judge_lines(rows: list[Row], lengths: list[Row]) -> list[str]:
     return found
 
 
+def reward_bench_lines(rows: list[Row]) -> list[str]:
+    """The last judge on RewardBench, by section."""
+    own = [row for row in rows if row["checkpoint"] == "judge" and row["level"] != "subset"]
+    told = [f"{row['name']} {with_interval(row, 'score', 'score_low', 'score_high')}" for row in own]
+    return [f"Judge on {own[0]['set']} (0-1, 95% intervals): {', '.join(told)}"] if told else []
+
+
 def verdict_lines(rows: list[Row]) -> list[str]:
     """The verdict: its sentence, what to do, and a table of the links."""
     if not rows:
@@ -147,6 +154,7 @@ def end(run: str, final: str) -> list[str]:
     found += outside_lines([row for row in evaluated if row["judge"] != OWN])
     verdict = verdict_lines(rows_of(root / "evaluation" / "verdict.csv", "verdict"))
     found += verdict or judge_lines(rows_of(root / "evaluation" / "judge.csv", "judge"), lengths)
+    found += reward_bench_lines(rows_of(root / "evaluation" / "reward_bench.csv", "reward_bench"))
     if (root / "report.html").is_file():
         found.append(f"Report: {root / 'report.html'} (open it in a browser; it needs no network)")
     if (root / "tables" / "candidates.html").is_file():

@@ -187,6 +187,20 @@ CSV_TABLES: dict[str, CsvTable] = {
             "unreadable": (int, "responses without a score: a tie in a pair, left out elsewhere"),
         },
     ),
+    "reward_bench": CsvTable(
+        ("evaluation/reward_bench.csv",),
+        "judge and subset, section, or all of RewardBench",
+        {
+            "judge": (str, "name of the judge"),
+            "checkpoint": (str, "its checkpoint"),
+            "kind": (str, "integer: the most probable rating; real-valued: the expected rating"),
+            "set": (str, "rewardbench or rewardbench2"),
+            "level": (str, "subset, section (of which all subsets are there) or total (of all sections)"),
+            "name": (str, "of the subset or section; all"),
+            "items": (int, "prompts with their answers"),
+            **_with_interval("score", "score", "its published score, 0-1"),
+        },
+    ),
     "judge_calibration": CsvTable(
         ("tables/judge_calibration.csv",),
         "judge and bin of its scores on the held-out rows",
