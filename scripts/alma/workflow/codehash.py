@@ -29,6 +29,7 @@ RUNTIME = {
     "alma.workflow.job": "log, threads, checks and records around a script's main",
     "alma.workflow.leases": "which GPUs a job uses, not what it computes there",
     "alma.workflow.orphan": "ends a job whose run is gone",
+    "alma.workflow.parts": "a resumed job gives the bytes of one that was not stopped (tested)",
     "alma.workflow.quiet": "keeps what a library prints as it starts out of the log",
     "alma.workflow.resume": "a resumed training gives the bytes of one that was not stopped (tested)",
     "alma.workflow.tracking": "sends training curves to a tracker; the weights are the same (tested)",

@@ -14,6 +14,7 @@ from typing import Any
 
 from alma.errors import InputError
 from alma.trace.provenance import check_inputs, write_records
+from alma.workflow import parts
 from alma.workflow.codehash import code_hash
 from alma.workflow.leases import lease
 from alma.workflow.orphan import watch
@@ -160,11 +161,16 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     if leaves:
         prepare_gpus(_script(spec), gpus)
     watch()
+    outputs = [str(path) for path in snakemake.output]
     try:
         check_code(spec)
         inputs = check_inputs([str(path) for path in snakemake.input])
         lease(gpus, tell)
-        yield whole_config(spec, uncompared)
+        config = whole_config(spec, uncompared)
+        size = config.get("engine", {}).get("save_responses")
+        if outputs:
+            parts.begin(outputs[0], size, {"spec": spec, "inputs": inputs})
+        yield config
     except InputError as error:
         _last_words = f"error: {error}\n"
         if not leaves:
@@ -180,6 +186,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         )
         os.write(terminal, message.encode())
         os._exit(1)
-    outputs = [str(path) for path in snakemake.output]
     write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs, uncompared)
+    if outputs:
+        parts.forget(outputs[0])
     _ended_well = True
