@@ -138,7 +138,7 @@ def as_in_spec(w, rulename):
 
 
 # how the engine runs its requests side by side: on a CPU a text does not depend on it (tested)
-BATCHING = ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization")
+BATCHING = ("max_num_seqs", "kv_cache_gib", "gpu_memory_utilization", "save_responses")
 
 
 def engine(w):

@@ -19,6 +19,11 @@ pytestmark = pytest.mark.slow
 # Every rule of a run: none needs tables of ablations, an annotation, a card, an outside judge or RewardBench.
 NOT_NEEDED = ("ablations", "annotation", "outside_judges", "cards", "reward_bench")
 RULES = [rule.name for rule in written_rules() if rule.stage not in NOT_NEEDED]
+# Rules whose jobs ask the engine for more than one part here.
+IN_PARTS = {
+    f"{verb}_{what}" for verb in ("sample", "score") for what in ("responses", "evaluation", "selection")
+}
+IN_PARTS |= {"synthesize_prompts", "score_heldout"}
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +59,11 @@ def test_the_list_of_rules_is_complete(undisturbed):
 def test_a_job_of_any_rule_may_be_killed_in_the_middle_of_a_write(undisturbed, tmp_path):
     """The first job of each rule is killed while it writes, and the same command runs again.
 
-    With --keep-going, so that one run has several of them killed.
+    With --keep-going, so that one run has several of them killed. A job with an engine is killed in its
+    second part, where it has several.
     """
     run = FastRun.make(tmp_path / "run")
+    run.config = merged(SMALL, {"engine": {"save_responses": 5}})
     while True:
         before, finished = run.logs(), run.finished()
         done = run.run("--keep-going", TEST_KILL="each:1")
@@ -67,6 +74,12 @@ def test_a_job_of_any_rule_may_be_killed_in_the_middle_of_a_write(undisturbed, t
         assert "SIGKILL" in done.stdout + done.stderr, (done.stdout + done.stderr)[-3000:]
     assert {path.name for path in (run.folder / "killed").iterdir()} == set(RULES)
     same(run, undisturbed)
+    logs = {path: path.read_text() for path in run.path("logs").rglob("*.log")}
+    used = {
+        path.relative_to(run.path("logs")).parts[0] for path, text in logs.items() if "parts: 1 of" in text
+    }
+    assert used == IN_PARTS
+    assert not list(run.folder.glob("results/**/.parts"))
 
 
 def test_training_killed_between_two_files_leaves_no_model_that_looks_whole(undisturbed, tmp_path):

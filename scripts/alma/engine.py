@@ -8,12 +8,13 @@ import gc
 import io
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
 from alma.progress import Progress
+from alma.workflow import parts
 from alma.workflow.quiet import held_back
 
 
@@ -129,7 +130,13 @@ class Engine:
         return self.llm.generate(tokens, params, use_tqdm=_log_lines(what, unit))
 
     def generate(self, requests: list[Request], what: str = "sampling") -> list[Completion]:
-        """Sample one text a request, in the order of the requests; prints progress as `what`."""
+        """Sample one text a request, in the order of the requests; prints progress as `what`.
+
+        In a job, what a killed one had finished is not sampled again (`alma.workflow.parts`).
+        """
+        return [Completion(**answer) for answer in parts.run(requests, self._sample, what)]
+
+    def _sample(self, requests: list[Request], what: str) -> list[dict[str, Any]]:
         from vllm import SamplingParams
 
         params = [
@@ -151,7 +158,7 @@ class Engine:
             first = output.outputs[0]
             reason = "stop" if first.finish_reason == "stop" else "length"
             logprob = _mean_logprob(first) if first.logprobs else None
-            results.append(Completion(first.text, reason, len(first.token_ids), logprob))
+            results.append(asdict(Completion(first.text, reason, len(first.token_ids), logprob)))
         return results
 
     def rating_logprobs(
@@ -169,9 +176,16 @@ class Engine:
             ratings: token ids of each rating, one or two (`alma.judging.rating_tokens`).
             what: name in the progress line.
 
+        In a job, what a killed one had finished is not read again (`alma.workflow.parts`).
+
         Returns:
             For each prompt a natural log for each rating, as float.
         """
+        return parts.run(prompts, lambda some, name: self._read_ratings(some, ratings, name), what)
+
+    def _read_ratings(
+        self, prompts: list[list[int]], ratings: list[tuple[int, ...]], what: str
+    ) -> list[list[float]]:
         from vllm import SamplingParams
 
         tokens = sorted({token for rating in ratings for token in rating})
