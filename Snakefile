@@ -96,8 +96,3 @@ onstart:
 
 onsuccess:
     print_summary("end")
-
-
-rule variants:
-    input:
-        lambda w: [SHARING.source(path) for run in RUNS for path in results_of(run)],

@@ -134,6 +134,13 @@ rule plot_rounds:
         "../scripts/plot_rounds.py"
 
 
+rule variants:
+    input:
+        lambda w: [SHARING.source(path) for run in RUNS for path in results_of(run)],
+    message:
+        "All runs of the config are there"
+
+
 rule ablations:
     input:
         [
