@@ -22,6 +22,7 @@ rule sample_evaluation:
         model=model("{checkpoint}"),
         seeds=from_run("results/{run}/seeds/sft.parquet"),
         prompts=from_run("results/{run}/seeds/eval.parquet"),
+        turns=from_run("results/{run}/seeds/eval_turns.parquet"),
         checked=lengths_checked,
     output:
         responses="results/{run}/evaluation/responses/{checkpoint}/{benchmark}.parquet",

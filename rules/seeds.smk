@@ -48,6 +48,7 @@ rule read_seeds:
         judge_heldout="results/{run}/seeds/judge_heldout.parquet",
         judge_benchmark="results/{run}/seeds/judge_benchmark.parquet",
         eval="results/{run}/seeds/eval.parquet",
+        eval_turns="results/{run}/seeds/eval_turns.parquet",
         judge_prompts="results/{run}/seeds/judge_prompts.parquet",
     log:
         "results/{run}/logs/read_seeds.log",
@@ -87,6 +88,7 @@ rule check_lengths:
         judge_heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
         judge_benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
         eval=from_run("results/{run}/seeds/eval.parquet"),
+        eval_turns=from_run("results/{run}/seeds/eval_turns.parquet"),
     output:
         checked="results/{run}/seeds/checked.txt",
         table="results/{run}/tables/lengths.csv",

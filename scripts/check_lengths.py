@@ -6,7 +6,8 @@ refused here, before anything is trained or sampled, and not by the job that mee
 
 Reads:
     tokenizer: a file of models/base/; the folder's tokenizer and chat template are read, no weights.
-    sft, judge, heldout, benchmark, evaluation: seed tables (`sft`, `judge`, `judge`, `judge_pair`, `eval`).
+    sft, judge, heldout, benchmark, evaluation, turns: seed tables (`sft`, `judge`, `judge`, `judge_pair`,
+        `eval`, `turns`).
 
 Writes:
     checked: seeds/checked.txt, the word "ok"; what trains or samples waits for it.
@@ -28,6 +29,7 @@ from typing import Any
 
 from synthesize_prompts import seed_prompts, short_enough
 
+from alma.asking import TurnLengths
 from alma.checked_prompts import checked_prompts
 from alma.csv_tables import write_csv_table
 from alma.errors import InputError, fail_with, shorten
@@ -38,6 +40,7 @@ from alma.lengths import JudgeLengths
 from alma.tables import read_table
 from alma.tokenizer import load_tokenizer
 from alma.training_data import completion_ids
+from alma.turns import read_turns
 
 Row = dict[str, Any]
 SHOWN = 10  # rows of one set that are left out in the log
@@ -104,6 +107,7 @@ def main(
     heldout: str | Path,
     benchmark: str | Path,
     evaluation: str | Path,
+    turns: str | Path,
     checked: str | Path,
     table: str | Path,
     *,
@@ -169,11 +173,11 @@ def main(
 
     shown = answer_examples(loaded, sft_rows, shots, seed, max_model_len)
     need_examples("evaluation.shots", shots, shown, len(sft_rows), max_model_len)
-    requests = EvaluationLengths(loaded, max_tokens)
+    requests = TurnLengths(loaded, max_tokens, read_turns(turns))
 
     def answer_length(row: Row) -> int:
         def length(some: list[Row]) -> int:
-            return requests.of(row["prompt"], some)
+            return requests.of(row, some)
 
         return length(that_fit(shown, length, max_model_len) or [])
 
@@ -241,6 +245,7 @@ if "snakemake" in globals():
             snakemake.input.judge_heldout,
             snakemake.input.judge_benchmark,
             snakemake.input.eval,
+            snakemake.input.eval_turns,
             snakemake.output.checked,
             snakemake.output.table,
             **config,

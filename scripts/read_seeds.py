@@ -1,18 +1,20 @@
 """Read, check and sort what humans wrote: the SFT pairs, the judge's labels, the evaluation prompts.
 
-Reads (JSONL, JSON, CSV, Parquet or `hub:OWNER/NAME@REVISION[:SPLIT]`; all text is str). sft, judge and
-judge_benchmark may name a public label set before their source (`alma.label_sets`):
+Reads (JSONL, JSON, CSV, Parquet or `hub:OWNER/NAME@REVISION[:SPLIT]`; all text is str). sft, judge,
+judge_benchmark and benchmarks may name a public set before their source (`alma.label_sets`):
     sft: `messages`; or `prompt` and `response` or `completion`; or `instruction` (and `input`) and
         `output`. `messages`, and `prompt` and `completion` too, may be lists of {role, content}. Optional:
         category (any other value than a text counts as none).
     judge: prompt, response, score (float on `scale`); equal prompt and response: several annotators.
     annotations: the same, scores on 0-10 (tools/import_labels writes such files).
-    benchmarks: prompt; optional category, reference, checks (list of checks, or its JSON text).
+    benchmarks: prompt, or messages (list of {role, content} that ends with the user's; `alma.turns`);
+        optional category, reference, checks (list of checks, or its JSON text; not beside several messages).
     judge_benchmark (optional): prompt, chosen, rejected.
 Writes (schemas in `alma.tables`; scores float64 on 0-10; rows sorted by id, so that the order of the
 seeds changes no byte):
     seeds/sft.parquet, seeds/judge.parquet, seeds/judge_heldout.parquet, seeds/eval.parquet,
     seeds/judge_benchmark.parquet (no rows where there is no judge benchmark),
+    seeds/eval_turns.parquet (messages of the evaluation prompts that are conversations, mostly none),
     seeds/judge_prompts.parquet (the prompts of `judge`, which no new prompt may overlap; those of
     `annotations` are not among them: most are new prompts of an earlier run, which would then change).
 Params: seed (int), sft, judge, judge_benchmark (sources; the last may be None), annotations (sources),
@@ -32,7 +34,7 @@ from alma.duplicates import folded
 from alma.errors import fail_with, problem
 from alma.faulty_rows import settle
 from alma.ids import content_id, hashed_int
-from alma.label_sets.purposes import PURPOSES
+from alma.label_sets.purposes import purpose_of
 from alma.label_sets.registry import read_set, split_set
 from alma.label_summary import (
     SourceCount,
@@ -43,16 +45,27 @@ from alma.label_summary import (
     source_lines,
 )
 from alma.seed_formats import Row, read_rows
-from alma.seed_rows import Problems, prompt_key, sft_pair, take_checks, take_optional, take_score, take_text
+from alma.seed_rows import (
+    Problems,
+    prompt_key,
+    sft_pair,
+    take_asked,
+    take_checks,
+    take_optional,
+    take_score,
+    take_text,
+)
 from alma.tables import write_table
+from alma.turns import Messages, transcript
 
 SFT_COLUMNS = {"messages", "prompt", "response", "completion", "instruction", "input", "output", "category"}
 JUDGE_COLUMNS = {"prompt", "response", "score"}
-EVAL_COLUMNS = {"prompt", "category", "reference", "checks"}
+EVAL_COLUMNS = {"prompt", "messages", "category", "reference", "checks"}
 PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
 ANNOTATION_SCALE = [0.0, 10.0]  # what annotators are asked for (`alma.judging.RUBRIC`)
 
 JUDGE_NEEDED: list[tuple[str, ...]] = [("prompt", "response", "score")]
+EVAL_NEEDED: list[tuple[str, ...]] = [("prompt",), ("messages",)]
 PAIR_NEEDED: list[tuple[str, ...]] = [("prompt", "chosen", "rejected")]
 SFT_NEEDED: list[tuple[str, ...]] = [
     ("messages",),
@@ -64,6 +77,7 @@ SFT_NEEDED: list[tuple[str, ...]] = [
 
 Counts = list[SourceCount]
 SAME = "an earlier row is the same"
+IN_SEEDS = "the prompt is in the labels"
 _MAX_NOTES = 5  # of each kind and file: a real set can have thousands of rows twice
 _RESAMPLES = 1000  # of the bootstrap of the annotators' agreement, as in the other tables of intervals
 
@@ -92,7 +106,7 @@ def label_rows(
     """
     count = SourceCount(key, source)
     counts.append(count)
-    name, place = split_set(source) if key in PURPOSES else (None, source)
+    name, place = split_set(source) if purpose_of(key) else (None, source)
     if name is not None:
         return read_set(name, place, key, problems, count), True, count
     rows = read_rows(source, columns, problems, needed)
@@ -198,24 +212,38 @@ def read_benchmark(
     problems: Problems,
     counts: Counts,
     max_bad: float,
-) -> list[dict[str, Any]]:
-    """Rows of one benchmark; `seeds` are the folded texts of the seeds, with their places."""
+) -> tuple[list[dict[str, Any]], dict[str, Messages]]:
+    """Rows of one benchmark, and the messages of those that are conversations, by prompt_id.
+
+    Args:
+        seeds: folded texts of the seeds, with their places. Of a conversation the first message of the user
+            must be new: a later one, such as "Go on.", says little alone.
+    """
     table: dict[str, dict[str, Any]] = {}
+    turns: dict[str, Messages] = {}
     places: dict[str, str] = {}
     same: list[str] = []
     faults: Problems = []
     key = f"evaluation.benchmarks.{name}"
-    rows, _, count = label_rows(key, source, EVAL_COLUMNS, [("prompt",)], faults, counts)
+    rows, of_set, count = label_rows(key, source, EVAL_COLUMNS, EVAL_NEEDED, faults, counts)
     for row in rows:
         where, before = row.where, len(faults)
-        prompt = take_text(row, "prompt", faults)
+        messages = take_asked(row, faults)
         optional = {column: take_optional(row, column, faults) for column in ("category", "reference")}
         checks = take_checks(row, faults)
-        if prompt is not None:
-            _check_leak(where, prompt, seeds, faults)
-        if prompt is None or checks is None or len(faults) > before:
+        if messages is not None:
+            first = next(message["content"] for message in messages if message["role"] == "user")
+            if of_set and any(folded(first) in texts for texts in seeds):
+                count.left_out[IN_SEEDS] += 1
+                continue
+            _check_leak(where, first, seeds, faults)
+            if len(messages) > 1 and checks not in (None, "[]"):
+                expected = "none beside several messages, whose answers only judges look at"
+                faults.append(problem(where, "checks", row.values["checks"], expected))
+        if messages is None or checks is None or len(faults) > before:
             continue
-        prompt_id = content_id("prompt", prompt)
+        prompt_id = content_id("prompt", prompt_key(messages))
+        prompt = transcript(messages)
         made = {
             "benchmark": name,
             "prompt_id": prompt_id,
@@ -230,9 +258,13 @@ def read_benchmark(
             same.append(f"{where}: left out, {places[prompt_id]} is the same")
         else:
             table[prompt_id], places[prompt_id] = made, where
+            if len(messages) > 1:
+                turns[prompt_id] = messages
+    if rows and not table and not faults:
+        faults.append(f"{source}: found no prompt that is not in the labels, expected at least one")
     settle(faults, count, max_bad, problems)
     note_same(count, same)
-    return [table[key] for key in sorted(table)]
+    return [table[key] for key in sorted(table)], turns
 
 
 def read_pairs(
@@ -320,6 +352,7 @@ def main(
     heldout_table: str | Path,
     pair_table: str | Path,
     eval_table: str | Path,
+    turns_table: str | Path,
     prompt_table: str | Path,
     *,
     seed: int,
@@ -348,11 +381,12 @@ def main(
     sft_rows, sft_texts = read_sft(sft, problems, counts, max_bad_rows)
     judge_rows, judge_texts, first = read_judge(judge, scale, problems, counts, max_bad_rows, annotations)
     seeds = [sft_texts, judge_texts]
-    eval_rows = [
-        row
-        for name in sorted(benchmarks)
-        for row in read_benchmark(name, benchmarks[name], seeds, problems, counts, max_bad_rows)
-    ]
+    eval_rows: list[dict[str, Any]] = []
+    turns: dict[str, Messages] = {}
+    for name in sorted(benchmarks):
+        of_benchmark = read_benchmark(name, benchmarks[name], seeds, problems, counts, max_bad_rows)
+        eval_rows += of_benchmark[0]
+        turns |= of_benchmark[1]
     # A judge is trained on its labels' prompts, so a pair with one of them measures nothing.
     pairs = (
         read_pairs(judge_benchmark, [judge_texts], problems, counts, max_bad_rows) if judge_benchmark else []
@@ -366,6 +400,7 @@ def main(
     write_table(heldout_table, "judge", heldout)
     write_table(pair_table, "judge_pair", pairs)
     write_table(eval_table, "eval", eval_rows)
+    write_table(turns_table, "turns", [{"prompt_id": i, "messages": turns[i]} for i in sorted(turns)])
     write_table(prompt_table, "seed_prompt", [{"prompt_id": i, "prompt": own[i]} for i in sorted(own)])
     ratings: dict[tuple[str, str], list[float]] = {}
     for row in judge_rows:
@@ -374,7 +409,7 @@ def main(
         *source_lines(counts),
         *sft_lines(sft_rows),
         *judge_lines(training, heldout, agreement({**ratings}, _RESAMPLES, seed)),
-        *evaluation_lines(eval_rows, pairs),
+        *evaluation_lines(eval_rows, pairs, set(turns)),
         *(plan_lines(sft_rows, training, plan) if plan else []),
     ]
     say("\n".join(lines))
@@ -390,6 +425,7 @@ if "snakemake" in globals():
             snakemake.output.judge_heldout,
             snakemake.output.judge_benchmark,
             snakemake.output.eval,
+            snakemake.output.eval_turns,
             snakemake.output.judge_prompts,
             **config,
             say=tell,

@@ -4,10 +4,12 @@ Reads:
     models/judge/: the last judge of the main run, for variants too. It chose the training data, so its
     score is no independent measure; the checks in the same table are.
     seeds/eval.parquet: benchmark, prompt_id, prompt.
-    evaluation/responses/{checkpoint}/{benchmark}.parquet: responses.
+    evaluation/responses/{checkpoint}/{benchmark}.parquet: responses. Of a conversation the last answer is
+    scored, and the judge reads what stood before it as the prompt (`alma.turns.transcript`).
 Writes:
     evaluation/{checkpoint}/{benchmark}.parquet: the same rows with score (float64 0-10 or null),
-    mass (float64) and p (eleven float64). All three are null where the judge was not asked.
+    mass (float64) and p (eleven float64), without `messages`. The three are null where the judge was not
+    asked.
 Params:
     seed (of the main run), judge_prompts (prompts whose responses are scored, null for all), engine, reading
     (fast or exact), min_mass, max_unreadable.
@@ -43,17 +45,23 @@ def main(
     from alma.engine import open_engine
     from alma.fitting import score_fitting
     from alma.tables import read_table, write_table
+    from alma.turns import read_responses, transcript
 
     texts = {(r["benchmark"], r["prompt_id"]): r["prompt"] for r in read_table(prompts, "eval")}
-    rows = read_table(responses, "evaluation_response")
+    rows = read_responses(responses)
+    before = [row.pop("messages") for row in rows]
     chosen = judged_prompts([row["prompt_id"] for row in rows], judge_prompts, seed)
     asked = [i for i, row in enumerate(rows) if row["prompt_id"] in chosen]
     results: list[dict[str, Any]] = [NOT_ASKED] * len(rows)
+
+    def asked_text(i: int) -> str:
+        return transcript(before[i]) if before[i] else texts[rows[i]["benchmark"], rows[i]["prompt_id"]]
+
     print(f"the judge scores {len(asked)} of {len(rows)} responses")
     if asked:
         found = score_fitting(
             open_engine(model, engine),
-            [(texts[rows[i]["benchmark"], rows[i]["prompt_id"]], rows[i]["response"]) for i in asked],
+            [(asked_text(i), rows[i]["response"]) for i in asked],
             reading=reading,
             min_mass=min_mass,
             max_unreadable=max_unreadable,

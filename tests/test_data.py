@@ -67,7 +67,7 @@ def passes(row):
 
 
 def test_the_files_read_cleanly_and_to_the_counts(tmp_path):
-    paths = [tmp_path / f"{i}.parquet" for i in range(6)]
+    paths = [tmp_path / f"{i}.parquet" for i in range(7)]
     read_seeds.main(
         *paths,
         seed=0,
@@ -79,9 +79,10 @@ def test_the_files_read_cleanly_and_to_the_counts(tmp_path):
         judge_benchmark=None,
         benchmarks={"everyday": str(DATA / "eval.jsonl"), "hard": str(DATA / "hard.jsonl")},
     )
-    tables = ("sft", "judge", "judge", "judge_pair", "eval", "seed_prompt")
+    tables = ("sft", "judge", "judge", "judge_pair", "eval", "turns", "seed_prompt")
     read = [read_table(p, k) for p, k in zip(paths, tables, strict=True)]
-    sft, judge, heldout, pairs, prompts, own = read
+    sft, judge, heldout, pairs, prompts, turns, own = read
+    assert turns == []
     assert len(sft) == len(ROWS["sft"]) and len(pairs) == 0
     assert len(judge) + len(heldout) == len(ROWS["judge"])
     assert len({row["prompt"] for row in heldout}) == round(0.2 * len(GROUPS))

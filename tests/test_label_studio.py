@@ -164,9 +164,8 @@ def test_from_the_tasks_to_a_judge(server, tiny_checkpoint, tmp_path):
     assert "2 labels 4 or more from the mean of the others'" in report
 
     labels = [{"prompt": f"Count to {i}.", "response": "1, 2", "score": i} for i in range(4)]
-    tables = [
-        tmp_path / f"seeds-{name}.parquet" for name in ("sft", "judge", "heldout", "pairs", "eval", "prompts")
-    ]
+    names = ("sft", "judge", "heldout", "pairs", "eval", "turns", "prompts")
+    tables = [tmp_path / f"seeds-{name}.parquet" for name in names]
     read_seeds.main(
         *tables,
         seed=0,

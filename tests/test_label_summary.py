@@ -130,7 +130,7 @@ def test_the_first_job_prints_the_summary(tmp_path: Path):
         texts = [json.dumps(row | ({"score": int(row["score"])} if "score" in row else {})) for row in rows]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(texts))
     said: list[str] = []
-    outputs = [tmp_path / "out" / f"{i}.parquet" for i in range(6)]
+    outputs = [tmp_path / "out" / f"{i}.parquet" for i in range(7)]
     files = {name: str(tmp_path / f"{name}.jsonl") for name in ("sft", "judge", "eval")}
     values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.4, "judge_benchmark": None}
     values |= {"max_bad_rows": 0.02}

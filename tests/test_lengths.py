@@ -126,12 +126,13 @@ def tables(tmp_path, tokenizer, monkeypatch) -> Path:
     prompts = ["Why is the sky blue?", "Tell me all about rivers, lakes, seas and the rain over them."]
     rows = [asked | {"prompt": prompt, "prompt_id": content_id("prompt", prompt)} for prompt in prompts]
     write_table(tmp_path / "eval.parquet", "eval", rows)
+    write_table(tmp_path / "eval_turns.parquet", "turns", [])
     return tmp_path
 
 
 def check(folder: Path, **changes) -> dict[str, dict]:
     """Run check_lengths; returns the rows of its table by set."""
-    names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval")
+    names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval", "eval_turns")
     values = {"seed": 0, "max_model_len": 2000, "shots": 3, "max_tokens": 30, "judge_shots": 2}
     values |= {"own_benchmark": None, "own_prompts": 9}
     values |= {"few_shot_judge": 0, "new_prompt_tokens": 20, "response_tokens": 40, "prompt_shots": [1, 2]}

@@ -28,6 +28,7 @@ TABLES = {
     "judge_heldout": "judge",
     "judge_benchmark": "judge_pair",
     "eval": "eval",
+    "eval_turns": "turns",
 }
 
 

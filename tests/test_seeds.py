@@ -68,8 +68,8 @@ def write(path: Path, rows: list[dict]) -> str:
     return str(path)
 
 
-NAMES = ("sft", "judge", "heldout", "pairs", "eval", "prompts")
-KINDS = ("sft", "judge", "judge", "judge_pair", "eval", "seed_prompt")
+NAMES = ("sft", "judge", "heldout", "pairs", "eval", "turns", "prompts")
+KINDS = ("sft", "judge", "judge", "judge_pair", "eval", "turns", "seed_prompt")
 
 
 class Seeds:
@@ -716,7 +716,7 @@ def test_a_hub_source_needs_a_name_and_a_revision(seeds, source):
 
 
 def test_the_script_hands_its_outputs_to_main_by_name(seeds, monkeypatch):
-    names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval", "judge_prompts")
+    names = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval", "eval_turns", "judge_prompts")
     outputs = {name: str(seeds.folder / "job" / f"{name}.parquet") for name in names}
     config = {
         "seed": 0,

@@ -130,13 +130,19 @@ def judge_lines(training: list[Row], heldout: list[Row], found: Any) -> list[str
     return [*found_lines, *balance_lines(rows), agreement_line(rows, found)]
 
 
-def evaluation_lines(evaluation: list[Row], pairs: list[Row]) -> list[str]:
-    """Prompts of each benchmark, and the pairs that the judge is measured on."""
+def evaluation_lines(evaluation: list[Row], pairs: list[Row], conversations: set[str]) -> list[str]:
+    """Prompts of each benchmark, and the pairs that the judge is measured on.
+
+    Args:
+        conversations: ids of the prompts of several messages.
+    """
     found = []
     for name in sorted({row["benchmark"] for row in evaluation}):
         own = [row for row in evaluation if row["benchmark"] == name]
         checked = sum(row["checks"] != "[]" for row in own)
-        found.append(f"Evaluation, {name}: {counted(len(own), 'prompt')}, {checked:,} with checks")
+        several = sum(row["prompt_id"] in conversations for row in own)
+        more = f", {several:,} of several turns" if several else ""
+        found.append(f"Evaluation, {name}: {counted(len(own), 'prompt')}, {checked:,} with checks{more}")
     if pairs:
         found.append(f"Judge benchmark: {counted(len(pairs), 'pair')}")
     return found

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from alma.checks import validate_checks
@@ -81,8 +82,8 @@ def take_score(row: Row, scale: list[float], problems: Problems, key: str = "jud
     return min((number - low) * 10 / (high - low), 10.0)  # rounding may end a hair above
 
 
-def check_messages(value: Any) -> str | None:
-    """What is expected instead of `value` where a list of messages is wanted; None if it is fine."""
+def _contents_fault(value: Any) -> str | None:
+    """What is expected instead of `value` where a list of messages is wanted, of any roles."""
     if not isinstance(value, list) or not value:
         return "a list of messages"
     for i, message in enumerate(value):
@@ -91,11 +92,37 @@ def check_messages(value: Any) -> str | None:
         fault = text_fault(message["content"])
         if fault:
             return f"{fault} in message {i + 1}"
+    return None
+
+
+def check_messages(value: Any) -> str | None:
+    """What is expected instead of `value` where a list of messages is wanted; None if it is fine."""
+    fault = _contents_fault(value)
+    if fault:
+        return fault
     roles = [message["role"] for message in value]
     turns = roles[1:] if roles[0] == "system" else roles
     if turns != [("user", "assistant")[i % 2] for i in range(len(turns))] or not turns:
         shown = ", ".join(map(str, roles[:8]))
         return f"the roles user, assistant, user, ... after at most one system message, not {shown}"
+    return None
+
+
+def asked_fault(value: Any) -> str | None:
+    """What is expected instead of `value` where a prompt of messages is wanted; None if it is fine.
+
+    It ends with the user's. Where the model itself answers between two user messages, one follows the other.
+    """
+    fault = _contents_fault(value)
+    if fault:
+        return fault
+    roles = [message["role"] for message in value]
+    turns = roles[1:] if roles[0] == "system" else roles
+    named = all(role in ("user", "assistant") for role in turns)
+    twice = any(a == b == "assistant" for a, b in pairwise(turns))
+    if not named or twice or not turns or turns[0] != "user" or turns[-1] != "user":
+        shown = ", ".join(map(str, roles[:8]))
+        return f"the roles user, assistant, .., user after at most one system message, not {shown}"
     return None
 
 
@@ -191,6 +218,20 @@ def sft_pair(row: Row, problems: Problems) -> tuple[Messages, Messages] | None:
     expected = "messages, or prompt and response or completion, or instruction and output"
     problems.append(problem(where, "columns", sorted(values), expected))
     return None
+
+
+def take_asked(row: Row, problems: Problems) -> Messages | None:
+    """What an evaluation row asks: its `prompt`, or where it has none its `messages`."""
+    where, values, _ = row
+    if "prompt" in values or "messages" not in values:
+        text = take_text(row, "prompt", problems)
+        return None if text is None else user(text)
+    messages = _loads(values["messages"])
+    fault = asked_fault(messages)
+    if fault:
+        problems.append(problem(where, "messages", values["messages"], fault))
+        return None
+    return only_text(messages)
 
 
 def take_checks(row: Row, problems: Problems) -> str | None:

@@ -48,8 +48,8 @@ def self_instruct(rows: Iterable[Row]) -> Read:
 def lima(rows: Iterable[Row]) -> Read:
     """conversations (list of texts, the user's and the assistant's in turn), source."""
     for row, texts in with_instances(rows, "conversations"):
-        if len(texts) < 2:
-            yield Dropped(row.where, "no answer")  # as in the set's test split
+        if len(texts) < 2:  # as in the set's test split
+            yield Item(row.where, asked(texts[0] if texts else None), [], row.values.get("source"))
             continue
         texts = texts[: len(texts) // 2 * 2]
         turns = [

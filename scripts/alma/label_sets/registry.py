@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from alma.label_sets.benchmarks import TURNS, alpaca_eval, arena_hard, mt_bench, mt_bench_turn_1
 from alma.label_sets.conversations import COLUMNS as CONVERSATIONS
 from alma.label_sets.conversations import sharegpt
 from alma.label_sets.helpsteer import QUALITIES, helpsteer2, helpsteer3
@@ -11,13 +12,14 @@ from alma.label_sets.instructions import alpaca, dolly, lima, self_instruct
 from alma.label_sets.item import Dropped, Read
 from alma.label_sets.openassistant import openassistant
 from alma.label_sets.preferences import hh_rlhf, rewardbench, rewardbench2
-from alma.label_sets.purposes import PURPOSES
+from alma.label_sets.purposes import PURPOSES, purpose_of
 from alma.label_sets.ultrafeedback import ultrafeedback
 from alma.label_summary import SourceCount
 from alma.seed_formats import Row, read_rows
 
 ANSWERS = ("labels.sft",)
 SCORES = ("labels.judge", "judge.benchmark")
+PROMPTS = ("evaluation.benchmarks",)
 
 
 class LabelSet(NamedTuple):
@@ -32,8 +34,11 @@ class LabelSet(NamedTuple):
 _CONVERSATION = LabelSet(
     sharegpt, [(name,) for name in CONVERSATIONS], ("system", "dataset", "source"), ANSWERS
 )
+_MT_BENCH = LabelSet(mt_bench, [(name,) for name in TURNS], ("category", "reference"), PROMPTS)
 SETS: dict[str, LabelSet] = {
     "alpaca": LabelSet(alpaca, [("instruction", "output")], ("input",), ANSWERS),
+    "alpaca-eval": LabelSet(alpaca_eval, [("instruction",)], ("dataset",), PROMPTS),
+    "arena-hard": LabelSet(arena_hard, [("prompt",)], ("category",), PROMPTS),
     "daring-anteater": _CONVERSATION,
     "dolly": LabelSet(dolly, [("instruction", "response")], ("context", "category"), ANSWERS),
     "helpsteer2": LabelSet(helpsteer2, [("prompt", "response", *QUALITIES)], (), ANSWERS + SCORES),
@@ -44,7 +49,9 @@ SETS: dict[str, LabelSet] = {
         ANSWERS + SCORES,
     ),
     "hh-rlhf": LabelSet(hh_rlhf, [("chosen", "rejected")], (), ANSWERS + SCORES),
-    "lima": LabelSet(lima, [("conversations",)], ("source",), ANSWERS),
+    "lima": LabelSet(lima, [("conversations",)], ("source",), ANSWERS + PROMPTS),
+    "mt-bench": _MT_BENCH,
+    "mt-bench-turn-1": _MT_BENCH._replace(read=mt_bench_turn_1),
     "openassistant": LabelSet(
         openassistant,
         [("message_id", "role", "text"), ("message_tree_id", "prompt")],
@@ -70,7 +77,7 @@ def split_set(source: str) -> tuple[str | None, str]:
 
 def sets_for(key: str) -> list[str]:
     """Names of the label sets that can serve a config key."""
-    return sorted(name for name, label_set in SETS.items() if key in label_set.purposes)
+    return sorted(name for name, label_set in SETS.items() if purpose_of(key) in label_set.purposes)
 
 
 def read_set(name: str, source: str, key: str, problems: list[str], count: SourceCount) -> list[Row]:
@@ -79,7 +86,7 @@ def read_set(name: str, source: str, key: str, problems: list[str], count: Sourc
     Args:
         name: of `SETS`.
         source: a path, or `hub:OWNER/NAME@REVISION[:SPLIT]`, as `alma.seed_formats.read_rows`.
-        key: one of `PURPOSES`. Scores are on 0-10.
+        key: one with a purpose (`purpose_of`). Scores are on 0-10.
         problems: where faults of the file are added. A row that cannot be used is none.
         count: where the rows of the file, and what was left out of them, are counted.
     """
@@ -89,8 +96,9 @@ def read_set(name: str, source: str, key: str, problems: list[str], count: Sourc
     rows: list[Row] = []
     found = read_rows(source, columns, problems, label_set.needed)
     count.rows = len(found)
+    take = PURPOSES[purpose_of(key)]
     for item in label_set.read(found):
-        for taken in [item] if isinstance(item, Dropped) else PURPOSES[key](item):
+        for taken in [item] if isinstance(item, Dropped) else take(item):
             if isinstance(taken, Dropped):
                 count.left_out[taken.reason] += 1
             else:

@@ -21,7 +21,7 @@ from alma.workflow.job import whole_config
 from alma.workflow.plan import plan, spec_of
 
 RULES = ("read_seeds", "base_model", "check_lengths")
-TABLES = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval", "judge_prompts")
+TABLES = ("sft", "judge", "judge_heldout", "judge_benchmark", "eval", "eval_turns", "judge_prompts")
 
 
 def name_of_run(configfiles: list[str]) -> str:
