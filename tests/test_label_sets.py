@@ -21,7 +21,7 @@ from alma.label_sets.item import Dropped
 from alma.label_sets.registry import SETS, read_set, sets_for, split_set
 from alma.label_summary import SourceCount
 from alma.seed_formats import Row
-from alma.seed_rows import sft_pair, take_score, take_text
+from alma.seed_rows import sft_pair, take_asked, take_optional, take_score, take_text
 from alma.tables import read_table
 from alma.workflow.config import ROOT, check_config, data_sources
 
@@ -86,12 +86,32 @@ def chat(*texts: str) -> list[dict[str, str]]:
 
 BEGIN = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: Name a river.\n\nAssistant:"
 ALPACA_INPUT = {"instruction": "Say it in French.", "input": "Good day", "output": "Bonjour"}
+QUESTIONS: list[dict[str, Any]] = [
+    {
+        "question_id": 111,
+        "category": "math",
+        "turns": ["What is 1+1?", "And twice that?"],
+        "reference": ["2", "4"],
+    },
+    {"question_id": 81, "category": "writing", "turns": ["Write of a river.", "Now in one word."]},
+    {"question_id": 103, "category": "reasoning", "turns": ["Why?", "How?"], "reference": ["So.", ""]},
+    {"question_id": 9, "category": "writing", "turns": []},
+    {"question_id": 8, "category": "writing", "turns": ["First", " "]},
+]
 SAMPLES: dict[str, list[dict[str, Any]]] = {
     "alpaca": [
         {"instruction": ASK, "input": "", "output": "The Loire.", "text": "Below is ..."},
         ALPACA_INPUT | {"text": "Below is ..."},
         {"instruction": "List two nuts.", "input": "<noinput>", "output": "Hazel, walnut", "text": "..."},
         {"instruction": "Write it down.", "input": "", "output": "", "text": "..."},
+    ],
+    "alpaca-eval": [
+        {"dataset": "helpful_base", "instruction": ASK, "output": "The Loire.", "generator": "model_a"},
+        {"dataset": "koala", "instruction": "", "output": "What?", "generator": "model_a"},
+    ],
+    "arena-hard": [
+        {"uid": "a1", "category": "hard_prompt", "subcategory": "coding", "prompt": "Sort a list."},
+        {"uid": "a2", "category": "creative_writing", "subcategory": "creative_writing", "prompt": ASK},
     ],
     "daring-anteater": [
         {
@@ -156,6 +176,8 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         {"conversations": ["Hi", "Hello!", ASK, "The Seine."], "source": "multi_turn"},
         {"conversations": ["A question of the test split"], "source": "authors"},
     ],
+    "mt-bench": QUESTIONS,
+    "mt-bench-turn-1": QUESTIONS,
     "openassistant": TREE,
     "rewardbench": [
         {
@@ -352,6 +374,63 @@ JUDGE: dict[str, tuple[list[tuple[Any, ...]], dict[str, int]]] = {
 }
 
 
+def asks(*texts: str) -> list[dict[str, str]]:
+    """Turns of the user, which the model answers one by one."""
+    return [{"role": "user", "content": text} for text in texts]
+
+
+# (messages, reference, category), and what is left out
+PROMPTS: dict[str, tuple[list[tuple[Any, ...]], dict[str, int]]] = {
+    "alpaca-eval": ([(asks(ASK), None, "helpful_base")], blank(1)),
+    "arena-hard": (
+        [(asks("Sort a list."), None, "hard_prompt"), (asks(ASK), None, "creative_writing")],
+        {},
+    ),
+    "lima": (
+        [
+            (asks(ASK), "The Loire.", "stackexchange"),
+            (chat("Hi", "Hello!", ASK), "The Seine.", "multi_turn"),
+            (asks("A question of the test split"), None, "authors"),
+        ],
+        {},
+    ),
+    "mt-bench": (
+        [
+            (asks("What is 1+1?", "And twice that?"), "4", "math"),
+            (asks("Write of a river.", "Now in one word."), None, "writing"),
+            (asks("Why?", "How?"), None, "reasoning"),
+        ],
+        {"no list of turns": 1} | blank(1),
+    ),
+    "mt-bench-turn-1": (
+        [
+            (asks("What is 1+1?"), "2", "math"),
+            (asks("Write of a river."), None, "writing"),
+            (asks("Why?"), "So.", "reasoning"),
+            (asks("First"), None, "writing"),
+        ],
+        {"no list of turns": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_set_gives_prompts_of_a_benchmark(tmp_path, name):
+    rows, left_out = taken(name, "evaluation.benchmarks.mine", tmp_path)
+    found = [(row["messages"], row.get("reference"), row.get("category")) for row in rows]
+    assert (found, dict(left_out)) == PROMPTS[name]
+
+
+def test_mt_bench_is_read_from_its_copies_on_the_hub(tmp_path):
+    """They call the turns `prompt`."""
+    path = tmp_path / "copy.jsonl"
+    rows = [{"prompt" if key == "turns" else key: value for key, value in row.items()} for row in QUESTIONS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    key = "evaluation.benchmarks.mine"
+    found = read_set("mt-bench", str(path), key, [], SourceCount(key, "copy"))
+    assert [row.values for row in found] == taken("mt-bench", key, tmp_path)[0]
+
+
 @pytest.mark.parametrize("name", SFT)
 def test_a_set_gives_sft_pairs(tmp_path, name):
     rows, left_out = taken(name, "labels.sft", tmp_path)
@@ -381,6 +460,7 @@ def test_every_set_has_a_sample_for_all_that_it_serves():
     assert set(SAMPLES) == set(SETS)
     assert sorted(SFT) == sets_for("labels.sft") and sorted(JUDGE) == sets_for("labels.judge")
     assert sets_for("judge.benchmark") == sets_for("labels.judge")
+    assert sorted(PROMPTS) == sets_for("evaluation.benchmarks.mine")
     for name, rows in SAMPLES.items():
         label_set = SETS[name]
         used = {column for row in rows for column in row} & {*label_set.optional}
@@ -470,6 +550,10 @@ def test_a_damaged_row_is_left_out_and_never_an_error(name, data):
                 problems: list[str] = []
                 if key == "labels.sft":
                     assert sft_pair(row, problems)
+                elif key == "evaluation.benchmarks":
+                    assert take_asked(row, problems)
+                    assert take_optional(row, "category", problems) == row.values.get("category")
+                    assert take_optional(row, "reference", problems) == row.values.get("reference")
                 else:
                     texts = set(row.values) - {"score"}
                     assert all(take_text(row, column, problems) for column in texts)
@@ -525,6 +609,7 @@ def test_a_config_names_sets_of_the_hub_and_of_files(tmp_path, monkeypatch):
         ({"judge": "dolly:hub:a/b@main"}, "labels.judge: found the label set dolly, expected one of"),
         ({"sft": "rewardbench:hub:a/b@main"}, "labels.sft: found the label set rewardbench, expected one of"),
         ({"sft": "doly:hub:a/b@main"}, "label sets that can stand before the colon: alpaca, daring-anteater"),
+        ({"sft": "mt-bench:data/eval.jsonl"}, "labels.sft: found the label set mt-bench, expected one of"),
         ({"sft": "dolly:absent.jsonl"}, "labels.sft: found 'absent.jsonl', expected a file that exists"),
         ({"sft": "dolly:hub:a/b@main"}, "with the 40 digits of a commit"),
     ],
@@ -532,6 +617,20 @@ def test_a_config_names_sets_of_the_hub_and_of_files(tmp_path, monkeypatch):
 def test_a_set_that_cannot_be_used_is_refused_before_any_job(changes, expected):
     with pytest.raises(InputError, match=expected):
         check_config(config(**changes))
+
+
+def test_a_config_names_sets_of_benchmarks():
+    source = str(ROOT / "data" / "eval.jsonl")
+    found = config() | {"evaluation": {"benchmarks": {"mt": f"mt-bench:{source}", "own": source}}}
+    check_config(found)
+    assert data_sources(found)["evaluation.benchmarks.mt"] == source
+    found = config() | {"evaluation": {"benchmarks": {"mt": f"dolly:{source}"}}}
+    wanted = r"evaluation\.benchmarks\.mt: found the label set dolly, .*\(alpaca-eval, arena-hard, lima, mt-b"
+    with pytest.raises(InputError, match=wanted):
+        check_config(found)
+    found = config() | {"evaluation": {"benchmarks": {"mt": "mtbench:question.jsonl"}}}
+    with pytest.raises(InputError, match="can stand before the colon: alpaca-eval, arena-hard"):
+        check_config(found)
 
 
 def test_a_scale_is_refused_beside_a_set_whose_reader_maps_its_scores():
@@ -543,6 +642,7 @@ def test_a_scale_is_refused_beside_a_set_whose_reader_maps_its_scores():
 def read(folder: Path, **sources: str | None) -> dict[str, list[dict[str, Any]]]:
     """Run read_seeds on sources; returns the rows of its tables."""
     kinds = {"sft": "sft", "judge": "judge", "heldout": "judge", "pairs": "judge_pair", "eval": "eval"}
+    kinds |= {"turns": "turns"}
     values: dict[str, Any] = {"seed": 0, "scale": [0, 10], "heldout_fraction": 0.5, "max_bad_rows": 0}
     values |= {"benchmarks": {"mine": sources.pop("eval", str(ROOT / "data" / "eval.jsonl"))}}
     outputs = [folder / f"{name}.parquet" for name in (*kinds, "judge_prompts")]
@@ -602,6 +702,28 @@ def test_pairs_of_a_set_whose_prompt_is_judged_are_left_out(tmp_path, capsys):
     assert "left out 1: the prompt is in labels.judge" in capsys.readouterr().out
 
 
+def test_read_seeds_takes_the_turns_of_a_benchmark(tmp_path, capsys):
+    """Its prompts of several turns are in a table of their own; a prompt of the labels is left out."""
+    labels = {"sft": sample(tmp_path, "lima"), "judge": sample(tmp_path, "helpsteer2")}
+    extra = {"question_id": 1, "category": "x", "turns": [f" {ASK.upper()}", "Longer, please."]}
+    path = tmp_path / "question.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*QUESTIONS, extra]))
+    tables = read(tmp_path / "out", **labels, judge_benchmark=None, eval=f"mt-bench:{path}")
+    turns = {row["prompt_id"]: row["messages"] for row in tables["turns"]}
+    assert sorted(turns) == [row["prompt_id"] for row in tables["eval"]] == sorted(turns)
+    (math,) = [row for row in tables["eval"] if row["category"] == "math"]
+    assert math["prompt"] == "User: What is 1+1?\n\nUser: And twice that?" and math["reference"] == "4"
+    assert turns[math["prompt_id"]] == asks("What is 1+1?", "And twice that?")
+    printed = capsys.readouterr().out
+    assert "left out 1: the prompt is in the labels" in printed
+    assert "Evaluation, mine: 3 prompts, 0 with checks, 3 of several turns" in printed
+    tables = read(tmp_path / "one", **labels, judge_benchmark=None, eval=f"mt-bench-turn-1:{path}")
+    assert tables["turns"] == [] and len(tables["eval"]) == 4
+    path.write_text(json.dumps(extra))
+    with pytest.raises(InputError, match=r"question\.jsonl: found no prompt that is not in the labels"):
+        read(tmp_path / "none", **labels, judge_benchmark=None, eval=f"mt-bench:{path}")
+
+
 def test_a_file_of_another_shape_or_without_a_usable_row_is_refused(tmp_path):
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text(json.dumps({"question": "a", "answer": "b"}))
@@ -624,3 +746,5 @@ def test_the_page_names_every_set_and_what_it_serves():
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
         serves = [key for key in purposes.PURPOSES if f"`{key}`" in row.split("|")[3]]
         assert tuple(serves) == label_set.purposes, name
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert all(f"| `{name}` |" in page for name in sets_for("evaluation.benchmarks.mine"))

@@ -81,7 +81,7 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "pairs": [{"prompt": "Say why.", "chosen": "Because.", "rejected": "No."}],
 }
 TABLES = {"sft": "sft", "judge": "judge", "heldout": "judge", "pairs": "judge_pair", "eval": "eval"}
-TABLES |= {"prompts": "seed_prompt"}
+TABLES |= {"turns": "turns", "prompts": "seed_prompt"}
 
 
 def as_bytes(rows: list[dict[str, Any]], kind: str) -> bytes:
@@ -249,6 +249,17 @@ def conversation_cases() -> list[Case]:
         content = as_bytes([{"prompt": "p", "checks": value}], "jsonl")
         parts = ("eval.jsonl: line 1, checks: found", expected)
         found.append(Case("Conversations and checks", what, seeds("eval", "eval.jsonl", content), parts))
+    told = [
+        ("an evaluation prompt that ends with an answer", turns(asked, said), "not user, assistant"),
+        ("two answers in a row", turns(asked, said, said, asked), "not user, assistant, assistant, user"),
+        ("a prompt of a system message alone", turns(("system", "x")), "at most one system message"),
+        ("a blank turn", turns(asked, ("user", " ")), "expected text that is not blank in message 2"),
+    ]
+    for what, value, expected in told:
+        content = as_bytes([{"messages": value}], "jsonl")
+        parts = ("eval.jsonl: line 1, messages: found", expected)
+        found.append(Case("Conversations and checks", what, seeds("eval", "eval.jsonl", content), parts))
+    several = [{"messages": turns(asked, asked), "checks": [{"kind": "lines", "count": 2}]}]
     twice = [{"prompt": "p", "category": "a"}, {"prompt": "p", "category": "b"}]
     leak = [{"prompt": " ADD 2  and 3. "}]
     same = [{"prompt": "p", "chosen": "x", "rejected": "x"}]
@@ -262,6 +273,7 @@ def conversation_cases() -> list[Case]:
             twice,
             ("line 2, prompt: found 'p'", "line 1 has it"),
         ),
+        ("checks beside several turns", "eval", several, ("line 1, checks", "none beside several messages")),
         ("an evaluation prompt in the seeds", "eval", leak, ("line 1, prompt", "good-judge.jsonl: line 1")),
         ("a benchmark prompt in the labels", "pairs", seen, ("line 1, prompt", "good-judge.jsonl: line 2")),
         ("chosen is rejected", "pairs", same, ("line 1, rejected", "another text than chosen")),
