@@ -2,7 +2,8 @@
 
 Reads:
     seeds/eval.parquet: benchmark, prompt_id, prompt, reference.
-    evaluation/responses/{checkpoint}/{benchmark}.parquet: responses.
+    evaluation/responses/{checkpoint}/{benchmark}.parquet: responses; to conversations the last answer and
+    the messages before it (`alma.turns`).
     the same of the checkpoint that responses are compared with, or evaluation/reference/{benchmark}.parquet.
 Writes:
     evaluation/judges/api/{judge}/{writer}/{benchmark}.parquet: a `judged` table (`alma.outside_judges`),
@@ -24,7 +25,18 @@ from typing import Any
 
 from alma.api_judge import OPENAI, Answer, AnswerCache, Endpoint, ask_all, cache_path, request_body
 from alma.errors import InputError
-from alma.outside_judges import FIRST, SCORE, SECOND, asked_prompts, judged_row, question_text, read_value
+from alma.outside_judges import (
+    FIRST,
+    SCORE,
+    SECOND,
+    asked_prompts,
+    judged_row,
+    question_text,
+    read_value,
+    turns_text,
+)
+
+Row = dict[str, Any]
 
 UNCLEAR = {
     SCORE: "no rating in the answer",
@@ -33,14 +45,36 @@ UNCLEAR = {
 }
 
 
-def without_question(response: str, other: str | None) -> float | None:
-    """Value of a response that needs no judge, None for any other; `other` is the reference's, None for a "
-    "score."""
-    if response == other:
+def without_question(response: Row, other: Row | None) -> float | None:
+    """Value of a response that needs no judge, None for any other; `other` is the reference's, None for a
+    score.
+
+    An equal text is a draw, unless it ends conversations that went on in different ways.
+    """
+    blank = not response["response"].strip()
+    equal = other is not None and response["response"] == other["response"]
+    if other is not None and equal and (blank or response["messages"] == other["messages"]):
         return 0.5
-    if not response.strip():
+    if blank:
         return 0.0
-    return 1.0 if other is not None and not other.strip() else None
+    return 1.0 if other is not None and not other["response"].strip() else None
+
+
+def asked_text(asked: Row, response: Row, other: Row | None, question: str) -> str:
+    """What the endpoint is asked about a response.
+
+    Args:
+        asked: row of the `eval` table.
+        other: the reference's response, for a game.
+        question: score, first or second.
+    """
+    if response["messages"]:
+        theirs = None if other is None else (other["response"], other["messages"])
+        mine = response["response"], response["messages"]
+        return turns_text(asked["reference"], *mine, theirs, swap=question == SECOND)
+    texts = [response["response"], *([] if other is None else [other["response"]])]
+    shown = reversed(texts) if question == SECOND else texts
+    return question_text(asked["prompt"], asked["reference"], *shown)
 
 
 def with_answer(row: dict[str, Any], answer: Answer) -> dict[str, Any]:
@@ -100,35 +134,33 @@ def main(
         InputError: the endpoint cannot be asked, or too many answers cannot be read.
     """
     from alma.tables import read_table, write_table
+    from alma.turns import read_responses
 
-    rows = read_table(responses, "evaluation_response")
+    rows = read_responses(responses)
     asked = {
         row["prompt_id"]: row for row in read_table(prompts, "eval") if row["benchmark"] == benchmark_name
     }
     chosen = asked_prompts([row["prompt_id"] for row in rows], prompts_asked, seed)
     others = {}
     if reference_responses is not None:
-        others = {
-            row["prompt_id"]: row["response"]
-            for row in read_table(reference_responses, "evaluation_response")
-        }
+        others = {row["prompt_id"]: row for row in read_responses(reference_responses)}
     found: list[dict[str, Any]] = []
     texts: dict[int, str] = {}  # the question of a row of `found` that is asked
     for response in sorted(
         (row for row in rows if row["prompt_id"] in chosen), key=lambda row: row["prompt_id"]
     ):
-        mine, other = response["response"], others.get(response["prompt_id"])
-        asked_row = asked[response["prompt_id"]]
-        shown: dict[str, tuple[str, ...]] = {SCORE: (mine,)} if "score" in asks else {}
-        if "pair" in asks and other is not None:
-            shown |= {FIRST: (mine, other), SECOND: (other, mine)}
-        for question, order in shown.items():
-            game = {"reference": reference, "reference_length": len(other)} if other is not None else {}
-            facts = {} if question == SCORE else game
-            value = without_question(mine, None if question == SCORE else other)
+        other = others.get(response["prompt_id"])
+        games = [FIRST, SECOND] if "pair" in asks and other is not None else []
+        for question in [SCORE] * ("score" in asks) + games:
+            facts: dict[str, Any] = {}
+            against = None if question == SCORE else other
+            if against is not None:
+                facts = {"reference": reference, "reference_length": len(against["response"])}
+            value = without_question(response, against)
             found.append(judged_row(judge, response, question, value=value, **facts))
             if value is None:
-                texts[len(found) - 1] = question_text(asked_row["prompt"], asked_row["reference"], *order)
+                text = asked_text(asked[response["prompt_id"]], response, against, question)
+                texts[len(found) - 1] = text
     name = f"evaluation.judges.{judge}"
     endpoint = Endpoint(name, base_url or OPENAI, api_key_env, max_retries, concurrency, timeout)
     bodies = [request_body(text, model, temperature, max_tokens, body) for text in texts.values()]

@@ -3,7 +3,8 @@
 Reads:
     a reward model: a folder, or hub:OWNER/NAME@REVISION (`alma.reward_model`).
     seeds/eval.parquet: benchmark, prompt_id, prompt.
-    evaluation/responses/{checkpoint}/{benchmark}.parquet, or evaluation/reference/{benchmark}.parquet.
+    evaluation/responses/{checkpoint}/{benchmark}.parquet, or evaluation/reference/{benchmark}.parquet. Of
+    a conversation the last answer is scored, after the messages before it (`alma.turns`).
 Writes:
     evaluation/judges/reward/{judge}/{writer}/{benchmark}.parquet: a `judged` table (`alma.outside_judges`)
     with the question `score`, sorted by prompt; a value is a reward, float64 without bounds.
@@ -40,17 +41,18 @@ def main(
         InputError: the model is no reward model, or too many responses are too long for it.
     """
     from alma.reward_model import reward_folder, rewards
-    from alma.tables import read_table, write_table
+    from alma.tables import read_table, user, write_table
+    from alma.turns import read_responses
 
     name = f"evaluation.judges.{judge}"
     folder = reward_folder(model, name)
     texts = {
         r["prompt_id"]: r["prompt"] for r in read_table(prompts, "eval") if r["benchmark"] == benchmark_name
     }
-    rows = sorted(read_table(responses, "evaluation_response"), key=lambda row: row["prompt_id"])
+    rows = sorted(read_responses(responses), key=lambda row: row["prompt_id"])
     chosen = asked_prompts([row["prompt_id"] for row in rows], prompts_asked, seed)
     asked = [row for row in rows if row["prompt_id"] in chosen]
-    pairs = [(texts[row["prompt_id"]], row["response"]) for row in asked]
+    pairs = [(row["messages"] or user(texts[row["prompt_id"]]), row["response"]) for row in asked]
     values = rewards(folder, name, engine, pairs, f"scoring with {judge}") if asked else []
     found = [
         judged_row(judge, row, SCORE, value=value, problem=TOO_LONG if value is None else None)

@@ -13,7 +13,7 @@ from vllm_server import vllm_server
 from alma.errors import InputError
 from alma.outside_judges import FIRST, SCORE, SECOND
 from alma.reward_model import conversation_ids, reward_folder
-from alma.tables import read_table
+from alma.tables import read_table, user
 
 judge_with_api, judge_with_reward = map(importlib.import_module, ("judge_with_api", "judge_with_reward"))
 ENGINE = {"device": "cpu", "dtype": "auto", "max_num_seqs": 4, "kv_cache_gib": 1}
@@ -66,7 +66,7 @@ def test_rewards_are_the_logits_of_the_classifier(tmp_path):
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     expected = []
     for prompt, text in zip(PROMPTS, texts, strict=True):
-        ids = conversation_ids(tokenizer, prompt, text)
+        ids = conversation_ids(tokenizer, user(prompt), text)
         with torch.inference_mode():
             expected.append(model(torch.tensor([ids])).logits.item())
     found = [rows[prompt_id(i)]["value"] for i in range(len(PROMPTS))]
@@ -86,7 +86,7 @@ def test_a_conversation_has_one_beginning(name):
     }[name]()
     if name != "template":
         tokenizer.chat_template = CHATML
-    ids = conversation_ids(tokenizer, "Is it?", "It is <|endoftext|> so.")
+    ids = conversation_ids(tokenizer, user("Is it?"), "It is <|endoftext|> so.")
     begin = tokenizer.bos_token_id
     assert ids.count(begin) == (name != "none") and (name == "none" or ids[0] == begin)
     assert ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 2, "one for each turn"

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from alma.ids import hashed_int
-from alma.tables import SCHEMAS, read_tables
+from alma.tables import SCHEMAS, assistant, read_tables
+from alma.turns import Messages, parted, transcript
 
 SCORE, FIRST, SECOND = "score", "first", "second"  # a score; a game with the response shown first, second
 REFERENCE = "reference"  # what stands for a checkpoint where the reference is a file
@@ -67,20 +68,55 @@ _RATING = re.compile(r"\[\[\s*(\d{1,2}(?:\.\d+)?)\s*(?:/\s*10)?\s*\]\]")
 _WON = {"A": 1.0, "B": 0.0, "C": 0.5}  # of the answer that is shown first
 
 
-def question_text(prompt: str, reference: str | None, first: str, second: str | None = None) -> str:
+def question_text(
+    prompt: str, reference: str | None, first: str, second: str | None = None, note: str = ""
+) -> str:
     """What an endpoint is asked: to rate one answer, or to choose between two.
 
     Args:
         prompt: the prompt that both answer.
         reference: a right answer that the benchmark has, for the judge to look at.
         first, second: the answers in the order in which they are shown.
+        note: what the judge has to know of the prompt, said after it.
     """
     shown = f"<prompt>\n{prompt}\n</prompt>"
+    if note:
+        shown += f"\n{note}"
     if reference:
         shown += f"\n<right answer>\n{reference}\n</right answer>"
     # Texts may hold braces: they are laid in last, and never read as a template.
     parts = {"prompt": shown, "first": first, "second": second or ""}
     return re.sub(r"\{(prompt|first|second)\}", lambda m: parts[m[1]], _SCORE if second is None else _PAIR)
+
+
+_LAST = "The prompt is a conversation, and the answer is the assistant's next message in it."
+_LAST_TWO = "The prompt is a conversation, and each answer is the assistant's next message in it."
+_REST_OF_TWO = """Each answer is the rest of a conversation that begins with the prompt, in which the \
+assistant's messages are to be judged, above all the last one."""
+
+
+def turns_text(
+    reference: str | None, response: str, before: Messages, other: tuple[str, Messages] | None, swap: bool
+) -> str:
+    """What an endpoint is asked about the answer to a conversation's last question.
+
+    Two models answered the earlier questions too, each in its own way: what their conversations share is
+    the prompt, and the rest of each is shown as its answer.
+
+    Args:
+        reference: a right answer to the last question.
+        response, before: the answer, and the messages before it.
+        other: the same of the reference's answer, for a game. swap: whether that one is shown first.
+    """
+    if other is None:
+        return question_text(transcript(before), reference, response, note=_LAST)
+    shared, mine, theirs = parted([*before, *assistant(response)], [*other[1], *assistant(other[0])])
+    if len(mine) == 1:
+        texts, note = [mine[0]["content"], theirs[0]["content"]], _LAST_TWO
+    else:
+        texts, note = [transcript(mine), transcript(theirs)], _REST_OF_TWO
+    first, second = reversed(texts) if swap else texts
+    return question_text(transcript(shared), reference, first, second, note)
 
 
 def read_value(text: str, question: str) -> float | None:

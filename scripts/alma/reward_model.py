@@ -14,7 +14,7 @@ from alma.chat_template import render, token_ids
 from alma.engine import _log_lines, _prepare_environment, use_gpu
 from alma.errors import InputError, shorten
 from alma.json_text import parse_json
-from alma.tables import assistant, user
+from alma.tables import assistant
 
 _HUB_FILES = ("*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja", "vocab*", "merges*")
 
@@ -61,12 +61,15 @@ def reward_folder(source: str, name: str) -> Path:
     return folder
 
 
-def conversation_ids(tokenizer: Any, prompt: str, response: str) -> list[int]:
-    """Token ids of a prompt and its response, with one beginning-of-sequence token where the model has "
-    "one."""
-    ids = token_ids(
-        tokenizer, render(tokenizer, [*user(prompt), *assistant(response)], add_generation_prompt=False)
-    )
+def conversation_ids(tokenizer: Any, messages: list[dict[str, str]], response: str) -> list[int]:
+    """Token ids of a conversation and a response to it, with one beginning-of-sequence token where the model
+    has one.
+
+    Args:
+        messages: turns with `role` and `content`, the last one the user's.
+    """
+    text = render(tokenizer, [*messages, *assistant(response)], add_generation_prompt=False)
+    ids = token_ids(tokenizer, text)
     begin = tokenizer.bos_token_id
     # A template writes it or leaves it to the tokenizer; both would make two of it.
     wanted = begin is not None and tokenizer("a")["input_ids"][:1] == [begin]
@@ -74,9 +77,13 @@ def conversation_ids(tokenizer: Any, prompt: str, response: str) -> list[int]:
 
 
 def rewards(
-    folder: Path, name: str, engine: dict[str, Any], pairs: list[tuple[str, str]], what: str
+    folder: Path,
+    name: str,
+    engine: dict[str, Any],
+    pairs: list[tuple[list[dict[str, str]], str]],
+    what: str,
 ) -> list[float | None]:
-    """Reward of each (prompt, response), in their order; None for one that is longer than max_model_len.
+    """Reward of each (messages, response), in their order; None for one that is longer than max_model_len.
 
     Args:
         folder: of `reward_folder`.
@@ -115,7 +122,7 @@ def rewards(
     tokenizer = llm.get_tokenizer()
     if not tokenizer.chat_template:
         raise InputError(f"{name}.model: {folder} has no chat template; expected that of its conversations")
-    ids = [conversation_ids(tokenizer, prompt, response) for prompt, response in pairs]
+    ids = [conversation_ids(tokenizer, messages, response) for messages, response in pairs]
     fitting = [i for i, tokens in enumerate(ids) if len(tokens) <= longest]
     found: list[float | None] = [None] * len(pairs)
     if fitting:
