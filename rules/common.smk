@@ -15,7 +15,7 @@ from alma.checkpoints import MODEL_FILES
 from alma.errors import InputError, fail_with
 from alma.workflow.codehash import code_hash
 from alma.workflow.comparisons import ablation_tables, controls, replicates
-from alma.workflow.config import check_config, is_local, parents, run_configs
+from alma.workflow.config import check_config, gpus_of_jobs, is_local, parents, run_configs
 from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
 from alma.workflow.devices import check_limit, on_gpu
 from alma.workflow.run_lock import hold
@@ -41,7 +41,7 @@ try:
     if workflow.is_main_process:
         check_limit(
             workflow.global_resources.get("gpu").value,
-            {run: ON_GPU[run] * values["engine"]["tensor_parallel_size"] for run, values in RUNS.items()},
+            {run: gpus_of_jobs(values) for run, values in RUNS.items() if ON_GPU[run]},
         )
 except InputError as error:
     raise WorkflowError(str(error))

@@ -46,7 +46,7 @@ rule train_judge_seed:
     resources:
         mem_mb=9000,
         runtime=600,
-        gpu=one_gpu,
+        gpu=training_gpus(saves("judge", "training")),
     params:
         spec=spec(
             "train_judge_seed",
@@ -151,7 +151,7 @@ rule train_judge:
     resources:
         mem_mb=9000,
         runtime=600,
-        gpu=one_gpu,
+        gpu=training_gpus(saves("judge", "distillation", "training")),
     params:
         spec=spec(
             "train_judge",

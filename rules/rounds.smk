@@ -45,7 +45,7 @@ rule train_round:
     resources:
         mem_mb=12000,
         runtime=1200,
-        gpu=one_gpu,
+        gpu=training_gpus(objective_saves),
     params:
         spec=spec(
             "train_round",

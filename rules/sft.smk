@@ -10,18 +10,25 @@ def training(*path):
 
     def found(w):
         values = cfg(w, *path)
-        unused = ("save_steps", *(lora if values["method"] == "full" else ()))
+        unused = ("save_steps", "gpus", *(lora if values["method"] == "full" else ()))
         return {key: value for key, value in values.items() if key not in unused}
 
     return found
 
 
 def saves(*path):
-    """What changes no result of a training: how often it saves its state, and where it sends its curves."""
+    """What changes no result of a training but the rounding on GPUs, and where its state and curves go."""
     return lambda w: {
         "save_steps": cfg(w, *path, "save_steps"),
+        "gpus": cfg(w, *path, "gpus"),
+        "attention": cfg(w, "training", "attention"),
         "report_to": cfg(w, "training", "report_to"),
     }
+
+
+def training_gpus(saved):
+    """Function of the wildcards: GPUs of a training job, whose `uncompared` part is `saved`."""
+    return lambda w: one_gpu(w) * saved(w)["gpus"]
 
 
 rule build_sft_dataset:
@@ -65,7 +72,7 @@ rule train_sft:
     resources:
         mem_mb=9000,
         runtime=600,
-        gpu=one_gpu,
+        gpu=training_gpus(saves("training", "sft")),
     params:
         spec=spec(
             "train_sft",

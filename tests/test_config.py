@@ -89,6 +89,8 @@ WRONG = [
         "1e-5",
         r"learning_rate: found '1e-5', expected number .*1e-05 as a number",
     ),
+    ("training.sft.gpus", 3, r"training\.sft\.gpus: found 3, expected a divisor of batch_size / micro"),
+    ("training.attention", "flash", r"training\.attention: found 'flash', expected one of sdpa, flash"),
     ("training.sft.micro_batch_size", 3, r"training\.sft\.micro_batch_size: found 3, expected a divisor"),
     (
         "judge.distillation.training.epochs",

@@ -83,12 +83,27 @@ def test_gpus_and_environment_of_every_job_come_from_the_config(tmp_path, monkey
     assert {(gpu, conda) for _, gpu, conda, _ in jobs} == {(0, "cpu.yaml")}
 
 
-def test_a_run_whose_engines_need_more_gpus_than_it_may_use_is_refused(tmp_path):
+def test_a_training_asks_for_its_gpus_and_runs_again_for_none(tmp_path, monkeypatch):
+    """Their number decides the rounding of a GPU alone, so it is in no spec."""
+    monkeypatch.chdir(tmp_path)
+    one = planned(tmp_path, {"engine": {"device": "cuda"}})
+    many = planned(tmp_path, {"engine": {"device": "cuda"}, "training": {"sft": {"gpus": 2}}})
+    spread = [job for job in many if job[1] == 2]
+    assert {rule for rule, *_ in spread} == {"train_sft", "train_round"}
+    assert sorted((job[0], job[3]) for job in one) == sorted((job[0], job[3]) for job in many)
+    assert {gpu for _, gpu, _, _ in planned(tmp_path, {"training": {"sft": {"gpus": 2}}})} == {0}
+
+
+def test_a_run_whose_jobs_need_more_gpus_than_it_may_use_is_refused(tmp_path):
     """Snakemake would lower the job's resource to the limit without a word."""
     config = merge(
         yaml.safe_load((ROOT / "config.yaml").read_text()),
         {"engine": {"device": "cuda", "tensor_parallel_size": 2}},
     )
+    for key, counts in (("training.sft.gpus", [8]), ("engine.tensor_parallel_size", [4, 2])):
+        with pytest.raises(InputError, match=rf"{key} of r: found {counts[0]}, .* 2 GPUs .*gpu={counts[0]} "):
+            devices.check_limit(2, {"r": dict(zip([key, "other"], counts, strict=False))})
+    devices.check_limit(None, {"r": {"training.sft.gpus": 8}})
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--configfile", "my.yaml"]

@@ -42,7 +42,8 @@ def test_threads_are_written_in_the_spec_alone(rule):
 def test_a_gpu_is_asked_for_where_the_device_is_told(rule):
     params, resources = rule.directives["params"], rule.directives["resources"]
     wanted = {"gpu=engine_gpus"} if re.search(r"\bengine=\w+", params) else set()
-    wanted |= {"gpu=one_gpu"} if "device=" in params else set()
+    count = "training_gpus" if "uncompared(training=" in params else "one_gpu"
+    wanted |= {f"gpu={count}"} if "device=" in params else set()
     assert set(re.findall(r"\bgpu=\w+", resources)) == wanted
 
 

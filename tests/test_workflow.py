@@ -220,7 +220,7 @@ def test_a_wrong_key_is_refused_before_any_job(workflow):
 def test_the_paper_config_plans_the_paper_s_rounds_in_seconds(tmp_path):
     path = ROOT / "config" / "llama3-8b.yaml"
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", str(path)]
-    command += ["-s", str(ROOT / "Snakefile"), "-d", str(tmp_path)]
+    command += ["-s", str(ROOT / "Snakefile"), "-d", str(tmp_path), "--resources", "gpu=8"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     check(done)
     plan = planned(done.stdout + done.stderr)

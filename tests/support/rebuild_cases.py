@@ -318,12 +318,12 @@ CASES = [
     Case(
         "no-result",
         "change what decides no result: `save_steps`, `lora_rank` under `method: full`, `dpo_beta` under "
-        "`best_of_n`, `training.report_to`, `judge.max_unreadable`, `engine.max_num_seqs`, "
-        "`engine.save_responses`",
+        "`best_of_n`, `training.report_to`, `training.attention`, `judge.max_unreadable`, "
+        "`engine.max_num_seqs`, `engine.save_responses`",
         set(),
         override={
             "training": {"sft": {"save_steps": 7, "lora_rank": 3}, "dpo": {"epochs": 9}, "dpo_beta": 0.9}
-            | {"report_to": ["tensorboard"]},
+            | {"report_to": ["tensorboard"], "attention": "flash_attention_2"},
             "judge": {"training": {"save_steps": 7, "lora_alpha": 3}, "max_unreadable": 0.2},
             "engine": {"max_num_seqs": 3, "kv_cache_gib": 2, "gpu_memory_utilization": 0.5}
             | {"save_responses": 2},

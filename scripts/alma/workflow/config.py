@@ -242,14 +242,16 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             f"prompts.clusters: found {config['prompts']['clusters']}, expected at least "
             f"prompts_per_round ({config['prompts_per_round']}): a round takes one prompt per cluster"
         )
-    for keys in _TRAININGS:
-        values = config
-        for key in keys:
-            values = values[key]
+    for name, values in _trainings(config).items():
         if values["batch_size"] % values["micro_batch_size"]:
             found.append(
-                f"{'.'.join(keys)}.micro_batch_size: found {values['micro_batch_size']}, expected "
+                f"{name}.micro_batch_size: found {values['micro_batch_size']}, expected "
                 f"a divisor of batch_size ({values['batch_size']})"
+            )
+        elif values["batch_size"] // values["micro_batch_size"] % values["gpus"]:
+            found.append(
+                f"{name}.gpus: found {values['gpus']}, expected a divisor of batch_size / micro_batch_size "
+                f"({values['batch_size']} / {values['micro_batch_size']})"
             )
     for key, (holder, last) in _data_keys(config).items():
         label_set, source = split_set(holder[last])
@@ -289,6 +291,25 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             "hub:OWNER/NAME@REVISION or package:NAME"
         )
     return found
+
+
+def _trainings(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The trainings of a config, by their key."""
+    found = {}
+    for keys in _TRAININGS:
+        values = config
+        for key in keys:
+            values = values[key]
+        found[".".join(keys)] = values
+    return found
+
+
+def gpus_of_jobs(config: dict[str, Any]) -> dict[str, int]:
+    """{key of a config: GPUs that one job takes by it, where jobs run on GPUs}."""
+    found = {"engine.tensor_parallel_size": config["engine"]["tensor_parallel_size"]}
+    unused = "training.dpo" if config["training"]["objective"] == "best_of_n" else None
+    trainings = _trainings(config).items()
+    return found | {f"{name}.gpus": values["gpus"] for name, values in trainings if name != unused}
 
 
 def is_reference_file(reference: str) -> bool:

@@ -54,19 +54,22 @@ def on_gpu(device: str, *, elsewhere: bool = False) -> bool:
     return gpus_here() > 0 if found is None else found
 
 
-def check_limit(limit: int | None, sizes: dict[str, int]) -> None:
-    """Refuse a run whose engines need more GPUs than its jobs may use: Snakemake would give them fewer.
+def check_limit(limit: int | None, sizes: dict[str, dict[str, int]]) -> None:
+    """Refuse a run with a job that needs more GPUs than its jobs may use: Snakemake would give it fewer.
 
     Args:
         limit: the run's resource `gpu` (of the profile or --resources); None is no limit.
-        sizes: {name of a run: its `engine.tensor_parallel_size`, 0 where it has no GPU}.
+        sizes: {name of a run with GPUs: {key of its config: GPUs that one job takes by it}}.
 
     Raises:
-        InputError: an engine needs more.
+        InputError: a job needs more.
     """
-    for run, size in sizes.items():
-        if limit is not None and size > limit:
-            raise InputError(
-                f"engine.tensor_parallel_size of {run}: found {size}, but its jobs may use {limit} "
-                f"GPU{'s' * (limit != 1)} at the same time: add --resources gpu={size} or more"
-            )
+    if limit is None:
+        return
+    for run, counts in sizes.items():
+        for key, size in counts.items():
+            if size > limit:
+                raise InputError(
+                    f"{key} of {run}: found {size}, but its jobs may use {limit} GPU{'s' * (limit != 1)} "
+                    f"at the same time: add --resources gpu={max(counts.values())} or more"
+                )
