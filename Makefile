@@ -35,8 +35,9 @@ test-fast: ## the tests without models, under two minutes (ENV=light: in an envi
 	@bash envs/setup.sh test
 	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
 
-test-services: ## tests against real servers (Label Studio), each in an environment of its own that this makes
+test-services: ## tests against real servers (Slurm, Label Studio), which this installs where it may
 	@bash envs/setup.sh test
+	@bash envs/slurm.sh
 	@bash envs/label_studio.sh
 	$(VENV)/bin/python -m pytest -m services $(ARGS)
 

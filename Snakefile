@@ -90,8 +90,7 @@ rule evaluate:
 
 
 onstart:
-    probe_cutoff(getattr(workflow, "dag", None))
-    print_summary("start")
+    begin()
 
 
 onsuccess:

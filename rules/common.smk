@@ -13,6 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from alma.checkpoints import MODEL_FILES
 from alma.errors import InputError, fail_with
+from alma.workflow import run_plan
 from alma.workflow.codehash import code_hash
 from alma.workflow.comparisons import ablation_tables, controls, replicates
 from alma.workflow.config import check_config, gpus_of_jobs, is_local, parents, run_configs
@@ -24,6 +25,10 @@ from alma.workflow.tracking import missing_packages
 from alma.workflow.variants import Sharing
 
 try:
+    PLAN = run_plan.read() if workflow.remote_exec else None  # of the run that submitted this job
+    if PLAN:
+        config.clear()
+        config.update(PLAN["config"])
     check_config(config)
     RUNS = run_configs(config)  # {name of the run: its whole config}
     if not workflow.deployment_settings.deployment_method:  # the jobs use this environment
@@ -33,7 +38,8 @@ try:
     ABLATION_TABLES = ablation_tables(config)  # {name of the table: its variants}
     CONTROLS = controls(config)  # {name of a control: the run that it is a control of}
     SERIES = replicates(RUNS)  # {name of a run: the first that differs from it in seeds alone}
-    CODE = {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}  # as it is when the run is planned
+    # as it is when the run is planned
+    CODE = PLAN["code"] if PLAN else {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}
     ON_GPU = {  # {name of a run: whether its jobs run on GPUs}
         run: on_gpu(values["engine"]["device"], elsewhere=workflow.non_local_exec)
         for run, values in RUNS.items()
@@ -228,6 +234,16 @@ def one_gpu(w):
 def engine_gpus(w):
     """GPUs of a job with an engine, which spreads one model over so many."""
     return one_gpu(w) * cfg(w, "engine", "tensor_parallel_size")
+
+
+def begin():
+    """Before the first job, behind Snakemake's lock: no other run is alive in this folder."""
+    probe_cutoff(getattr(workflow, "dag", None))
+    try:
+        run_plan.begin(workflow, config, CODE)
+    except InputError as error:
+        raise WorkflowError(str(error))
+    print_summary("start")
 
 
 def print_summary(when):
