@@ -8,6 +8,7 @@ from alma.label_sets.benchmarks import TURNS, alpaca_eval, arena_hard, mt_bench,
 from alma.label_sets.conversations import COLUMNS as CONVERSATIONS
 from alma.label_sets.conversations import sharegpt
 from alma.label_sets.helpsteer import QUALITIES, helpsteer2, helpsteer3
+from alma.label_sets.ifeval import ifeval
 from alma.label_sets.instructions import alpaca, dolly, lima, self_instruct
 from alma.label_sets.item import Dropped, Read
 from alma.label_sets.openassistant import openassistant
@@ -49,6 +50,7 @@ SETS: dict[str, LabelSet] = {
         ANSWERS + SCORES,
     ),
     "hh-rlhf": LabelSet(hh_rlhf, [("chosen", "rejected")], (), ANSWERS + SCORES),
+    "ifeval": LabelSet(ifeval, [("prompt", "instruction_id_list", "kwargs")], ("key",), PROMPTS),
     "lima": LabelSet(lima, [("conversations",)], ("source",), ANSWERS + PROMPTS),
     "mt-bench": _MT_BENCH,
     "mt-bench-turn-1": _MT_BENCH._replace(read=mt_bench_turn_1),
