@@ -20,7 +20,8 @@ def planned_tables(folder):
     judges = {"gpt": {"kind": "api", "model": "m"}}
     variants = {"dpo": {"training": {"objective": "dpo"}, "table": "a"}}
     (folder / "rb.jsonl").write_text("{}")  # a plan looks whether it is there
-    more = {"judge": {"benchmark": "rewardbench2:rb.jsonl"}, "evaluation": {"judges": judges}}
+    evaluation = {"judges": judges, "benchmarks": {"ifeval": "ifeval:rb.jsonl"}}
+    more = {"judge": {"benchmark": "rewardbench2:rb.jsonl"}, "evaluation": evaluation}
     override.write_text(yaml.safe_dump({"runs": variants} | more))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
     command += ["--cores", "1", "--configfile", str(ROOT / "config" / "test.yaml"), str(override)]

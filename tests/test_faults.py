@@ -16,8 +16,8 @@ from rule_texts import written_rules
 
 pytestmark = pytest.mark.slow
 
-# Every rule of a run: none needs tables of ablations, an annotation, a card, an outside judge or RewardBench.
-NOT_NEEDED = ("ablations", "annotation", "outside_judges", "cards", "reward_bench")
+# Every rule of a run: none needs tables of ablations, an annotation, a card, an outside judge, other tests.
+NOT_NEEDED = ("ablations", "annotation", "outside_judges", "cards", "reward_bench", "lm_eval")
 RULES = [rule.name for rule in written_rules() if rule.stage not in NOT_NEEDED]
 # Rules whose jobs ask the engine for more than one part here.
 IN_PARTS = {

@@ -171,6 +171,10 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         },
         {"chosen": "\n\nHuman: Hi", "rejected": "\n\nHuman: Hi\n\nAssistant: Yo"},
     ],
+    "ifeval": [
+        {"key": 1000, "prompt": ASK, "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},
+        {"key": 1001, "prompt": "Write.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": []},
+    ],
     "lima": [
         {"conversations": [ASK, "The Loire."], "source": "stackexchange"},
         {"conversations": ["Hi", "Hello!", ASK, "The Seine."], "source": "multi_turn"},
@@ -386,6 +390,7 @@ PROMPTS: dict[str, tuple[list[tuple[Any, ...]], dict[str, int]]] = {
         [(asks("Sort a list."), None, "hard_prompt"), (asks(ASK), None, "creative_writing")],
         {},
     ),
+    "ifeval": ([(asks(ASK), None, None)], {"no list of instructions with the arguments of each": 1}),
     "lima": (
         [
             (asks(ASK), "The Loire.", "stackexchange"),
@@ -625,7 +630,7 @@ def test_a_config_names_sets_of_benchmarks():
     check_config(found)
     assert data_sources(found)["evaluation.benchmarks.mt"] == source
     found = config() | {"evaluation": {"benchmarks": {"mt": f"dolly:{source}"}}}
-    wanted = r"evaluation\.benchmarks\.mt: found the label set dolly, .*\(alpaca-eval, arena-hard, lima, mt-b"
+    wanted = r"evaluation\.benchmarks\.mt: found the label set dolly, .*\(alpaca-eval, arena-hard, ife"
     with pytest.raises(InputError, match=wanted):
         check_config(found)
     found = config() | {"evaluation": {"benchmarks": {"mt": "mtbench:question.jsonl"}}}

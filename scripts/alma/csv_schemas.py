@@ -140,6 +140,31 @@ CSV_TABLES: dict[str, CsvTable] = {
         "checkpoint, benchmark and judge",
         _SUMMARY,
     ),
+    "ifeval": CsvTable(
+        ("evaluation/ifeval.csv",),
+        "benchmark that is IFEval, and checkpoint",
+        {
+            "benchmark": (str, "name of the benchmark"),
+            "checkpoint": (str, "the model that answers"),
+            "prompts": (int, "prompts that it answered"),
+            "instructions": (int, "instructions in them"),
+            **_with_interval(
+                "prompt_strict", "prompt_strict", "share of prompts with every instruction followed, 0-1"
+            ),
+            **_with_interval(
+                "instruction_strict", "instruction_strict", "share of instructions followed, 0-1"
+            ),
+            **_with_interval(
+                "prompt_loose",
+                "prompt_loose",
+                "as prompt_strict, for the response or for it without first line, last line or asterisks",
+            ),
+            **_with_interval("instruction_loose", "instruction_loose", "the same share of instructions"),
+            **_with_interval(
+                "vs_sft", "vs_sft", "prompt_strict minus its mean over the SFT checkpoints, paired by prompt"
+            ),
+        },
+    ),
     "judge_costs": CsvTable(
         ("tables/judge_costs.csv",),
         "judge of the kind api, checkpoint and benchmark; then a row for all of the judge's",
