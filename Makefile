@@ -35,10 +35,11 @@ test-fast: ## the tests without models, under two minutes (ENV=light: in an envi
 	@bash envs/setup.sh test
 	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
 
-test-services: ## tests against real servers (Slurm, Label Studio), which this installs where it may
+test-services: ## tests against real servers and tools (Slurm, Label Studio, lm-eval), which this installs where it may
 	@bash envs/setup.sh test
 	@bash envs/slurm.sh
 	@bash envs/label_studio.sh
+	@bash envs/lm_eval.sh
 	$(VENV)/bin/python -m pytest -m services $(ARGS)
 
 lint: ## ruff, snakefmt, snakemake --lint, mypy: what CI and pre-commit check

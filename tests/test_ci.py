@@ -71,7 +71,12 @@ def test_ci_says_why_it_leaves_out_python_3_12(tmp_path):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_tests_against_servers_are_named_where_they_are_left_out():
-    for target, words in (("test", "make test-services"), ("test-services", "envs/label_studio.sh")):
+    made = (
+        ("test", "make test-services"),
+        ("test-services", "envs/label_studio.sh"),
+        ("test-services", "lm_eval.sh"),
+    )
+    for target, words in made:
         printed = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
         assert words in printed.stdout
 
