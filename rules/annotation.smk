@@ -45,8 +45,8 @@ rule annotation_prompts:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(60),
     params:
         spec=spec(
             "annotation_prompts",
@@ -77,8 +77,8 @@ rule sample_annotation:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -113,8 +113,8 @@ rule score_annotation:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -155,8 +155,8 @@ rule choose_annotation:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(60),
     params:
         spec=spec(
             "choose_annotation",

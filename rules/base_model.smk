@@ -38,9 +38,10 @@ rule base_model:
         CONDA
     threads: 1
     resources:
-        # A model of the hub has billions of parameters, and takes its time to come.
-        mem_mb=lambda w: 40000 if cfg(w, "base_model", "source").startswith("hub:") else 6000,
-        runtime=120,
+        # A model of the hub takes its time to come.
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
+        disk_mb=NEEDS.disk(1000),
     params:
         spec=spec(
             "base_model",

@@ -94,8 +94,8 @@ rule model_card:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "model_card",
@@ -131,8 +131,8 @@ rule data_card:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "data_card",

@@ -21,6 +21,7 @@ from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutof
 from alma.workflow.devices import check_limit, on_gpu
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
+from alma.workflow.sizes import Requests, Sizes
 from alma.workflow.tracking import missing_packages
 from alma.workflow.variants import Sharing
 
@@ -52,6 +53,9 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
+NEEDS = Requests(
+    {run: Sizes(values, ON_GPU[run]) for run, values in RUNS.items()}, RUN
+)  # memory, time and disk
 if workflow.is_main_process and not workflow.dryrun and hold():
     print("alma: the last run was killed and left its lock; it is removed")
 if not install_cutoff():

@@ -35,8 +35,8 @@ rule sample_evaluation:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -75,8 +75,8 @@ rule score_evaluation:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -115,8 +115,8 @@ rule summarize_evaluation:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "summarize_evaluation",

@@ -44,8 +44,9 @@ rule train_judge_seed:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=9000,
-        runtime=600,
+        mem_mb=NEEDS.memory(9000),
+        runtime=NEEDS.minutes(600),
+        disk_mb=NEEDS.disk(1000),
         gpu=training_gpus(saves("judge", "training")),
     params:
         spec=spec(
@@ -79,8 +80,8 @@ rule sample_distillation:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -113,8 +114,8 @@ rule score_distillation:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -149,8 +150,9 @@ rule train_judge:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=9000,
-        runtime=600,
+        mem_mb=NEEDS.memory(9000),
+        runtime=NEEDS.minutes(600),
+        disk_mb=NEEDS.disk(1000),
         gpu=training_gpus(saves("judge", "distillation", "training")),
     params:
         spec=spec(
@@ -189,8 +191,8 @@ rule score_heldout:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -236,8 +238,8 @@ rule evaluate_judge:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "evaluate_judge",

@@ -86,8 +86,8 @@ rule read_reference:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "read_reference",
@@ -114,8 +114,8 @@ rule probe_judge:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(60),
     params:
         spec=spec(
             "probe_judge",
@@ -153,8 +153,8 @@ rule judge_with_api:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=600,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(600),
     params:
         spec=spec(
             "judge_with_api",
@@ -193,8 +193,8 @@ rule judge_with_reward:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -227,8 +227,8 @@ rule judge_costs:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "judge_costs",

@@ -27,8 +27,8 @@ rule synthesize_prompts:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -76,8 +76,8 @@ rule unique_prompts:
         CONDA
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=NEEDS.memory(8000),
+        runtime=NEEDS.minutes(120),
     params:
         spec=spec(
             "unique_prompts",
@@ -113,8 +113,8 @@ rule embed_prompts:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=one_gpu,
     params:
         spec=spec(
@@ -143,8 +143,8 @@ rule cluster_prompts:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=NEEDS.memory(8000),
+        runtime=NEEDS.minutes(120),
     params:
         spec=spec(
             "cluster_prompts",
@@ -173,8 +173,8 @@ rule deal_prompts:
         CONDA
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=NEEDS.memory(8000),
+        runtime=NEEDS.minutes(120),
     params:
         spec=spec("deal_prompts", seed=from_config("seed")),
         # The check alone looks at these, so raising one makes no prompts again that are there.
@@ -200,8 +200,8 @@ rule check_rounds:
         CONDA
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=NEEDS.memory(8000),
+        runtime=NEEDS.minutes(120),
     params:
         spec=spec(
             "check_rounds",
@@ -229,8 +229,8 @@ rule round_prompts:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "round_prompts",

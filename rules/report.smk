@@ -54,8 +54,8 @@ rule measure_round:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(60),
     params:
         spec=spec(
             "measure_round",
@@ -100,8 +100,8 @@ rule verdict:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("verdict"),
     message:
@@ -128,8 +128,8 @@ rule plot_progress:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("plot_progress"),
     message:
@@ -163,8 +163,8 @@ rule plot_checks:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "plot_checks",
@@ -195,8 +195,8 @@ rule plot_judge:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("plot_judge"),
     message:
@@ -223,8 +223,8 @@ rule plot_selection:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("plot_selection"),
     message:
@@ -257,8 +257,8 @@ rule plot_scores:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("plot_scores"),
     message:
@@ -291,8 +291,8 @@ rule plot_length:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("plot_length"),
     message:
@@ -325,8 +325,8 @@ rule list_candidates:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("list_candidates"),
     message:
@@ -353,8 +353,8 @@ rule plot_prompt_filters:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("plot_prompt_filters"),
     message:
@@ -382,8 +382,8 @@ rule plot_prompts:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("plot_prompts"),
     message:
@@ -412,8 +412,8 @@ rule plot_training:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "plot_training",
@@ -444,8 +444,8 @@ rule render_report:
         CONDA
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=NEEDS.memory(1000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("render_report"),
         uncompared=uncompared(settings=config),

@@ -43,8 +43,9 @@ rule train_round:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=12000,
-        runtime=1200,
+        mem_mb=NEEDS.memory(12000),
+        runtime=NEEDS.minutes(1200),
+        disk_mb=NEEDS.disk(1000),
         gpu=training_gpus(objective_saves),
     params:
         spec=spec(

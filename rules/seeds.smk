@@ -58,8 +58,8 @@ rule read_seeds:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "read_seeds",
@@ -101,8 +101,8 @@ rule check_lengths:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(60),
     params:
         spec=spec(
             "check_lengths",

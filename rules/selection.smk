@@ -21,8 +21,8 @@ rule select_responses:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "select_responses",
@@ -50,8 +50,8 @@ rule build_dataset:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "build_dataset",

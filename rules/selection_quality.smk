@@ -21,8 +21,8 @@ rule sample_selection:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -59,8 +59,8 @@ rule score_selection:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -105,8 +105,8 @@ rule measure_selection:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "measure_selection",
@@ -140,8 +140,8 @@ rule check_judge:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "check_judge",
@@ -170,8 +170,8 @@ rule gate_rounds:
         CONDA
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=NEEDS.memory(1000),
+        runtime=NEEDS.minutes(10),
     params:
         spec=spec("gate_rounds"),
     message:

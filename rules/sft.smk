@@ -44,8 +44,8 @@ rule build_sft_dataset:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec("build_sft_dataset"),
     message:
@@ -70,8 +70,9 @@ rule train_sft:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=9000,
-        runtime=600,
+        mem_mb=NEEDS.memory(9000),
+        runtime=NEEDS.minutes(600),
+        disk_mb=NEEDS.disk(1000),
         gpu=training_gpus(saves("training", "sft")),
     params:
         spec=spec(

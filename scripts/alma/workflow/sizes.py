@@ -1,0 +1,209 @@
+"""How much memory, time and disk a job asks for beyond the base that its rule names, from the config.
+
+A rule's base is what the embedded model (135 million parameters) and a shard of some thousand rows need. What
+a larger model or a larger shard needs beyond it is computed here, for all rules; `--set-resources` wins over
+both. The figures are estimates that rather ask for too much: a job that is killed for memory or time costs
+more than one that asked for twice as much, and each retry asks for more. Standard library only: the Snakefile
+calls this.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+EMBEDDED = 135_000_000
+UNKNOWN = 8_000_000_000  # of a model whose size nothing tells
+
+ENGINE = {
+    *("sample_responses", "score_responses", "synthesize_prompts", "sample_evaluation", "score_evaluation"),
+    *("sample_selection", "score_selection", "sample_distillation", "score_distillation", "score_heldout"),
+    *("sample_annotation", "score_annotation", "judge_with_reward"),
+}
+TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round"}
+# KB in memory per row, twice what it takes. Measured: unique_prompts 5.5, select_responses 2.9; the others by
+# arithmetic (texts, their token ids as Python objects).
+_KB_PER_ROW = {
+    "unique_prompts": 11.0,
+    "deal_prompts": 4.0,
+    "check_rounds": 2.0,
+    "select_responses": 6.0,
+    "measure_round": 6.0,
+    "build_dataset": 8.0,
+    "train_round": 8.0,
+}
+# tokens/s = threads (or GPUs) x rate / parameters. On a CPU measured with the embedded model: 75 tokens/s per
+# core in sampling, 50 in training. On a GPU not measured here, but so that 8 billion parameters give 10,000
+# tokens/s in sampling and 5,000 in training, of the order that is published for an H100.
+_RATES = {
+    **{("engine", False): 1.0e10, ("training", False): 6.7e9},
+    **{("engine", True): 8.0e13, ("training", True): 4.0e13},
+}
+_MOST_TOKENS = 50_000  # per second and GPU: a small model waits for other things
+_READ = 4  # a token that is read (scored) costs this part of one that is written
+
+
+def _from_config_json(path: Path) -> int | None:
+    """Parameters of a decoder, from its config.json; None where that does not tell."""
+    try:
+        values = json.loads(path.read_text())
+        values = values.get("text_config", values)
+        hidden, layers = int(values["hidden_size"]), int(values["num_hidden_layers"])
+        heads = int(values["num_attention_heads"])
+        head = int(values.get("head_dim") or hidden // heads)
+        keys = int(values.get("num_key_value_heads") or heads)
+        feed = int(values["intermediate_size"]) * int(values.get("num_local_experts") or 1)
+        vocabulary = int(values["vocab_size"]) * hidden * (1 if values.get("tie_word_embeddings") else 2)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return vocabulary + layers * (2 * hidden * head * (heads + keys) + 3 * hidden * feed)
+
+
+def _cached(source: str) -> Path:
+    """Place of a hub model's config.json in the hub's cache, where it may lie."""
+    name, _, revision = source.removeprefix("hub:").partition("@")
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    return cache / f"models--{name.replace('/', '--')}" / "snapshots" / revision / "config.json"
+
+
+def parameters(source: str) -> int:
+    """Parameters of `base_model.source`: by its config.json where that lies here, else by its name.
+
+    Args:
+        source: a folder, a file of weights, hub:OWNER/NAME@REVISION, or package:NAME.
+    """
+    local = not source.startswith(("hub:", "package:"))
+    found = _from_config_json(Path(source) / "config.json" if local else _cached(source))
+    if found is not None:
+        return found
+    name = source.partition("@")[0].rsplit("/", 1)[-1]
+    sizes = re.findall(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([bBmM])(?![A-Za-z0-9])", name)
+    if sizes:
+        number, unit = sizes[-1]
+        return int(float(number) * (1e9 if unit in "bB" else 1e6))
+    if local and Path(source).is_file():
+        return Path(source).stat().st_size  # quantized weights have a byte each, or less
+    return UNKNOWN
+
+
+class Sizes:
+    """What the jobs of one run ask for.
+
+    Args:
+        config: the run's whole config. on_gpu: whether its jobs run on GPUs.
+    """
+
+    def __init__(self, config: dict[str, Any], on_gpu: bool) -> None:
+        self.config, self.on_gpu = config, on_gpu
+        self.parameters = parameters(config["base_model"]["source"])
+
+    def _rows(self, rule: str) -> int:
+        """Rows that a job holds; 0 where the config does not tell."""
+        config = self.config
+        checkpoints = len(config["checkpoints"]["sample"])
+        shard, samples = config["prompts_per_shard"], config["samples_per_prompt"]
+        if rule in ("sample_responses", "score_responses"):
+            block: int = min(config["samples_per_block"], samples)
+            return int(shard * math.ceil(block / checkpoints))
+        if rule == "select_responses":
+            return int(shard * samples)
+        if rule == "measure_round":
+            return int(config["prompts_per_round"] * samples)
+        if rule in ("synthesize_prompts", "embed_prompts"):
+            return int(config["prompts"]["raw_per_shard"])
+        if rule in ("unique_prompts", "cluster_prompts", "deal_prompts", "check_rounds"):
+            return int(config["prompts"]["shards"] * config["prompts"]["raw_per_shard"])
+        if rule in ("build_dataset", "train_round"):
+            return int(config["prompts_per_round"])
+        return 0
+
+    def _tokens(self, rule: str) -> int:
+        """Tokens that an engine writes per row at most."""
+        part = "prompts" if rule == "synthesize_prompts" else "sampling"
+        return int(self.config[part]["max_tokens"])
+
+    def _training(self, rule: str) -> dict[str, Any]:
+        """The config's part of a training."""
+        part = self.config["judge"]["training"] if "judge" in rule else self.config["training"]["sft"]
+        return dict(part)
+
+    def mem_mb(self, rule: str, base: int) -> int:
+        """Memory of the machine, not of its GPUs."""
+        beyond, rows = max(self.parameters - EMBEDDED, 0) / 1e6, self._rows(rule)
+        more = rows * _KB_PER_ROW.get(rule, 0) / 1000
+        if rule in ENGINE:
+            gpus = self.config["engine"]["tensor_parallel_size"]
+            # On a CPU the weights (float32) and the cache of keys and values; on GPUs their way there, and a
+            # process per GPU.
+            more += beyond * 2 + 3000 * gpus if self.on_gpu else beyond * 4
+            more += 0 if self.on_gpu else 1024 * max(self.config["engine"]["kv_cache_gib"] - 1, 0)
+            more += rows * self._tokens(rule) * 40 / 1e6
+        elif rule in TRAINING:
+            gpus = self._training(rule).get("gpus") or 1
+            # On a CPU weights, gradients, the two moments of Adam and DPO's reference, in float32; on GPUs
+            # the weights as they are gathered, and a process per GPU.
+            more += beyond * 8 + 4000 * gpus if self.on_gpu else beyond * 20
+        elif rule == "base_model":
+            more += beyond * 6
+        elif rule == "cluster_prompts":
+            # Hidden states in float32, and a copy; the width follows from the parameters (135 million: 576).
+            more += rows * 8 * 576 * max(self.parameters / EMBEDDED, 1) ** 0.48 / 1e6
+        elif rule == "embed_prompts":
+            more += beyond * 4 + rows * 4 * 576 * max(self.parameters / EMBEDDED, 1) ** 0.48 / 1e6
+        return math.ceil(base + more)
+
+    def runtime(self, rule: str, base: int) -> int:
+        """Minutes: the base, and twice what the work should take."""
+        kind = "training" if rule in TRAINING else "engine"
+        if rule not in ENGINE | TRAINING | {"embed_prompts"}:
+            return base
+        tokens = float(self._rows(rule))
+        if kind == "training":
+            gpus, threads = (
+                self._training(rule).get("gpus") or 1,
+                self.config["training"]["threads"]["rounds"],
+            )
+            tokens *= self._training(rule)["max_length"] / 2
+        else:
+            gpus, threads = self.config["engine"]["tensor_parallel_size"], self.config["engine"]["threads"]
+            tokens *= self._tokens(rule)
+            if rule.startswith("score") or rule == "embed_prompts":
+                tokens /= _READ
+        rate = _RATES[kind, self.on_gpu] / max(self.parameters, 1)
+        rate = min(rate, _MOST_TOKENS) * gpus if self.on_gpu else rate * (threads or os.cpu_count() or 1)
+        return math.ceil(base + 2 * tokens / rate / 60)
+
+    def disk_mb(self, rule: str, base: int) -> int:
+        """A model in float32; beside one in training two resume states, with the moments of Adam."""
+        each = 28 if rule in TRAINING else 8
+        return math.ceil(base + self.parameters * each / 1e6)
+
+
+class Requests:
+    """Resources of the rules: functions as Snakemake takes them, which give more at each attempt.
+
+    Args:
+        sizes: {name of a run: its sizes}. default: the run of a job whose wildcards name none.
+    """
+
+    def __init__(self, sizes: dict[str, Sizes], default: str) -> None:
+        self._sizes, self._default = sizes, default
+
+    def _of(self, wildcards: Any) -> Sizes:
+        return self._sizes[getattr(wildcards, "run", self._default)]
+
+    def memory(self, base: int) -> Callable[..., int]:
+        """`mem_mb` of a rule. Args: base: MB with the embedded model and a small shard."""
+        return lambda wildcards, attempt, rulename: attempt * self._of(wildcards).mem_mb(rulename, base)
+
+    def minutes(self, base: int) -> Callable[..., int]:
+        """`runtime` of a rule. Args: base: minutes with the embedded model and a small shard."""
+        return lambda wildcards, attempt, rulename: attempt * self._of(wildcards).runtime(rulename, base)
+
+    def disk(self, base: int) -> Callable[..., int]:
+        """`disk_mb` of a rule that writes a model. Args: base: MB beside the model."""
+        return lambda wildcards, rulename: self._of(wildcards).disk_mb(rulename, base)
