@@ -121,7 +121,7 @@ def printed(run):
     return (run.folder / "printed.txt").read_text()
 
 
-def wait_for(condition, process=None, seconds=180.0):
+def wait_for(condition, process=None, seconds=900.0):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "waited too long"
@@ -164,7 +164,7 @@ class Held:
     def go(self):
         """Let the training go on; Snakemake must end well."""
         (self.run.folder / "hold").unlink()
-        status = self.process.wait(300)
+        status = self.process.wait(900)
         assert status == 0, printed(self.run)[-5000:]
 
 
@@ -281,7 +281,7 @@ def test_an_edit_during_the_run_stops_the_job_that_it_concerns(cluster, prepared
         script.write_text(script.read_text() + "\nEDITED = 1\n")
         (one.run.folder / "my.yaml").write_text(yaml.safe_dump(merged(SMALL, {"seed": 7})))
         (one.run.folder / "hold").unlink()
-        assert one.process.wait(300) != 0
+        assert one.process.wait(900) != 0
     assert "was edited after this run started" in printed(one.run)
     assert not (one.run.folder / target).exists()
     one.run.config = SMALL

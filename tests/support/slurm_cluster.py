@@ -1,8 +1,8 @@
 """A Slurm cluster on the loopback of this machine, for the tests: real daemons, pretended nodes.
 
 A controller and four nodes, each a `slurmd` of its own with CPUs and memory that are only declared, and on
-the last two GPUs, which are other device files. No systemd, no database of jobs, no root needed but to hide
-a folder from a node.
+the last two GPUs, which are other device files. No systemd, no database of jobs, no root needed except to
+hide a folder from a node.
 
     python tests/support/slurm_cluster.py FOLDER    starts one, prints how to use it, and stops it at Ctrl-C
 """
@@ -108,7 +108,7 @@ class Cluster:
     def environment(self):
         """Variables with which the programs of Slurm find this cluster.
 
-        The plugin's job step drops SLURM_CONF before it calls srun: one that sets it is first in PATH.
+        The plugin's job step drops SLURM_CONF before it calls srun: one that sets it stands first in PATH.
         """
         path = os.pathsep.join((str(self.folder / "bin"), SEARCH))
         return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
