@@ -33,13 +33,16 @@ def place_in_run(path: str) -> tuple[Path, str]:
 
 
 @contextlib.contextmanager
-def plan(home: Path, path: str, configfiles: Sequence[str] = ()) -> Iterator[Any]:
+def plan(
+    home: Path, path: str, configfiles: Sequence[str] = (), targets: Sequence[str] = ()
+) -> Iterator[Any]:
     """Snakemake's DAG of the jobs that `path` may come from; the working directory is `home` meanwhile.
 
     Args:
         home: the folder that holds results/.
         path: from there, an artifact, a checkpoint's folder, a log, or a folder of a run.
         configfiles: as given to `snakemake --configfile`; none means the embedded demonstration.
+        targets: of Snakemake, in the place of those that make `path`.
 
     Raises:
         InputError: the config, the rules or the path are refused, with Snakemake's own message.
@@ -64,7 +67,7 @@ def plan(home: Path, path: str, configfiles: Sequence[str] = ()) -> Iterator[Any
                     snakefile=ROOT / "Snakefile",
                     workdir=home,
                 )
-                workflow_api.dag(types.DAGSettings(targets=_targets(path)))
+                workflow_api.dag(types.DAGSettings(targets=frozenset(targets) or _targets(path)))
                 workflow = workflow_api._workflow
                 workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=False)
                 workflow._build_dag()
