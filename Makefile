@@ -3,7 +3,7 @@
 # otherwise, and in which folder the environment of a choice lies).
 VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$(filter light,$(ENV)))
 .DEFAULT_GOAL := help
-.PHONY: help run experiment test test-fast test-services lint bench replay lock clean-env
+.PHONY: help run experiment test test-fast test-services lint bench gpu-check replay lock clean-env
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,6 +53,10 @@ lint: ## ruff, snakefmt, snakemake --lint, mypy: what CI and pre-commit check
 bench: ## the benchmarks, one after the other
 	@bash envs/setup.sh test
 	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; $(VENV)/bin/python "$$script" $(ARGS); done
+
+gpu-check: ## on a machine with a GPU: its paths on the embedded model, with a table of passes and tokens/s (ARGS=--dry: on a CPU)
+	@bash envs/setup.sh
+	$(VENV)/bin/python tools/gpu_check.py $(ARGS)
 
 replay: ## JOB=results/...: the script of one job alone, outside Snakemake (ARGS=--pdb: under a debugger)
 	@test -n "$(JOB)" || { echo 'error: say which job: make replay JOB=results/...'; exit 1; }
