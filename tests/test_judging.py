@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -364,6 +365,24 @@ def test_the_output_layer_of_a_judge_is_float32(monkeypatch, changes, dtype, ove
     options["tensor_parallel_size"] = 1
     told = open_engine("m", options | changes).llm.told
     assert told["dtype"] == dtype and told["hf_overrides"] == overrides
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("gpu", "size", "stable"), [(True, 1, True), (True, 2, False), (False, 1, False)])
+def test_on_one_gpu_every_checkpoint_has_the_same_path(monkeypatch, tmp_path, gpu, size, stable):
+    """vLLM compiles anew for each path; workers of several GPUs could not open this one."""
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=LoadedModel))
+    monkeypatch.setattr("alma.engine._prepare_environment", lambda *_: None)
+    monkeypatch.setattr("alma.engine.use_gpu", lambda device: gpu)
+    options = {"device": "auto", "dtype": "auto", "max_model_len": 64, "max_num_seqs": 4, "kv_cache_gib": 1}
+    options |= {"gpu_memory_utilization": 0.5, "tensor_parallel_size": size}
+    names = []
+    for checkpoint in ("sft-0", "sft-1"):
+        (tmp_path / checkpoint).mkdir()
+        (tmp_path / checkpoint / "config.json").write_text(checkpoint)
+        names.append(open_engine(tmp_path / checkpoint, options).llm.told["model"])
+        assert (Path(names[-1]) / "config.json").read_text() == checkpoint
+    assert (names[0] == names[1]) == stable == (str(tmp_path) not in names[0])
 
 
 class LoadedModel:

@@ -240,6 +240,17 @@ def train_full(options: Options) -> Result:
     return _trained(options) | {"kind": "train"}
 
 
+def second_start(options: Options) -> Result:
+    """The engine with the checkpoint of `train_full`: it takes the graphs that the base model compiled."""
+    model = Path(options["folder"]) / "check-full"
+    if not (model / "SHA256SUMS").exists():
+        raise Skipped("needs the checkpoint of train_full")
+    engine, start = opened(options | {"model": str(model)})
+    requests = asked(engine, 8, options["max_tokens"])
+    assert all(done.tokens for done in engine.generate(requests))
+    return {"note": f"ready in {start:.0f} s, to compare with sampling's"}
+
+
 def train_lora(options: Options) -> Result:
     """Supervised, LoRA."""
     return _trained(options, method="lora")
@@ -272,6 +283,7 @@ STEPS: dict[str, Callable[[Options], Result]] = {
         scoring,
         embedding,
         train_full,
+        second_start,
         train_lora,
         train_dpo,
         two_gpus,
@@ -309,10 +321,10 @@ def checked(name: str, options: Options) -> Result:
 
 def table(results: dict[str, Result]) -> str:
     """One line per step."""
-    lines = [f"{'step':<12}{'result':<9}{'tokens/s':>10}{'seconds':>9}  what was seen"]
+    lines = [f"{'step':<14}{'result':<9}{'tokens/s':>10}{'seconds':>9}  what was seen"]
     for name, found in results.items():
         rate = f"{found['tokens']:,.0f}" if "tokens" in found else "-"
-        lines.append(f"{name:<12}{found['result']:<9}{rate:>10}{found['seconds']:>9.0f}  {found['note']}")
+        lines.append(f"{name:<14}{found['result']:<9}{rate:>10}{found['seconds']:>9.0f}  {found['note']}")
     return "\n".join(lines)
 
 

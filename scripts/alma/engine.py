@@ -212,6 +212,29 @@ class Engine:
         return found
 
 
+_STABLE = 231  # a file descriptor, high enough to be free
+_held = False  # whether it is ours
+
+
+def stable_path(model: str | Path) -> str:
+    """A name for the folder of a checkpoint that is the same for every checkpoint, and this process's alone.
+
+    vLLM looks for compiled graphs under a hash that holds the path of the model, so each new checkpoint would
+    compile its own. Weights are no part of a graph; shapes, types and versions are in the hash as well. The
+    name is that of an open descriptor, so jobs side by side do not see each other's. Where there is no such
+    name (no /proc, the number is taken) it is the folder's own.
+    """
+    global _held
+    name = f"/proc/self/fd/{_STABLE}"
+    if os.path.lexists(name) and not _held:
+        return str(model)
+    folder = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
+    os.dup2(folder, _STABLE, inheritable=False)
+    os.close(folder)
+    _held = True
+    return name if os.path.isdir(name) and os.path.samefile(name, model) else str(model)
+
+
 def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:
     """Load a checkpoint into vLLM.
 
@@ -252,11 +275,13 @@ def open_engine(model: str | Path, engine: dict[str, Any]) -> Engine:
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(engine["max_model_len"], 2048),
         }
+    # Workers of several GPUs do not have this process's descriptors.
+    place = stable_path(model) if gpu and engine["tensor_parallel_size"] == 1 else str(model)
     # The workers of several GPUs go on printing to where they were started.
     quiet = held_back("vLLM") if engine["tensor_parallel_size"] == 1 else nullcontext()
     with quiet:
         from vllm import LLM
 
         gc.freeze()  # vLLM runs the garbage collector as it starts; it need not walk what was imported
-        llm = LLM(model=str(model), **options)
+        llm = LLM(model=place, **options)
     return Engine(llm, engine["max_model_len"])
