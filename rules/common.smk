@@ -53,9 +53,8 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 RUN = config["run"]
-NEEDS = Requests(
-    {run: Sizes(values, ON_GPU[run]) for run, values in RUNS.items()}, RUN
-)  # memory, time and disk
+# memory, time and disk of the jobs
+NEEDS = Requests({run: Sizes(values, ON_GPU[run]) for run, values in RUNS.items()}, RUN)
 if workflow.is_main_process and not workflow.dryrun and hold():
     print("alma: the last run was killed and left its lock; it is removed")
 if not install_cutoff():
