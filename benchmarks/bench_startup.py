@@ -48,6 +48,7 @@ def run_job(way: str, model: str) -> None:
             "dtype": "auto",
             "max_model_len": 512,
             "max_num_seqs": 4,
+            "tensor_parallel_size": 1,
         }
         engine = open_engine(model, options)
         ids = engine.tokenizer("Hello")["input_ids"]
