@@ -53,38 +53,21 @@ def work(rule, spec=None, before=(), run=RUN, **wildcards):
 # sizes
 
 
-@pytest.mark.parametrize(("facts", "weights"), [(LLAMA, 8.03e9), (SMOL, 134.5e6)])
-def test_weights_are_counted_from_a_config(facts, weights):
-    assert costs.parameters_of(facts) == pytest.approx(weights, rel=0.001)
-
-
 def test_the_cache_of_a_token_is_known_or_scaled():
     assert MODEL.cache_bytes == Model.of(8e9).cache_bytes == 131072
     assert Model.of(32e9).cache_bytes == 2 * 131072 and Model.of(32e9).hidden == 8192
 
 
-@pytest.mark.parametrize(
-    ("source", "size"),
-    [
-        ("hub:meta-llama/Meta-Llama-3-8B@8cde5ca8380496c9a6cc7ef3a8b46a0372a1d920", 8e9),
-        ("package:smollm2-135m", 135e6),
-        ("package:gemma3-270m", 270e6),
-        ("hub:Qwen/Qwen3-0.6B-Base@0000", 0.6e9),
-        ("hub:x/Mixtral-8x7B@0000", None),
-        ("hub:x/phi@0000", None),
-    ],
-)
-def test_a_size_is_read_off_a_name_where_it_tells_one(source, size):
-    assert costs.named_size(source) == size
-
-
-def test_an_unknown_size_is_asked_for(tmp_path):
-    with pytest.raises(InputError, match=r"base_model: hub:x/phi@0 .*--parameters"):
-        estimate.model_of("hub:x/phi@0", None, None)
+def test_the_size_of_a_model_comes_from_its_config_its_name_or_an_option(tmp_path):
+    model, where = estimate.model_of("hub:x/Llama-3-8B@0", None, None)
+    assert (model, where.split(",")[0]) == (MODEL, "the name of base_model")
     (tmp_path / "config.json").write_text(json.dumps(SMOL))
     model, where = estimate.model_of(str(tmp_path), None, None)
-    assert model.parameters == costs.parameters_of(SMOL) and where == str(tmp_path / "config.json")
+    assert model.parameters == pytest.approx(134.5e6, rel=0.001) and where == str(tmp_path / "config.json")
+    assert estimate.model_of("hub:x/phi@0", None, where)[0] == model
     assert estimate.model_of("hub:x/phi@0", 3e9, None)[0].parameters == 3e9
+    with pytest.raises(InputError, match=r"--model-config .*none\.json: found no config\.json"):
+        estimate.model_of("hub:x/phi@0", None, str(tmp_path / "none.json"))
 
 
 # work
@@ -133,6 +116,7 @@ KNOWN = {
         "sample_evaluation",
     ),
     *("score_responses", "score_distillation", "score_selection", "score_evaluation", "score_heldout"),
+    "score_reward_bench",
     *("train_sft", "train_round", "train_judge", "train_judge_seed"),
 }
 

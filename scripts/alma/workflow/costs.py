@@ -7,7 +7,6 @@ prints what is assumed.
 """
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -48,6 +47,7 @@ class Assumed:
     sft_pairs: int = 5000  # rows of labels.sft
     judge_labels: int = 4000  # rows of labels.judge
     evaluation_prompts: int = 1000  # of each benchmark
+    benchmark_pairs: int = 3000  # of RewardBench, where the config names it
     prefill_efficiency: float = 0.4  # of the peak, where prompts are read
     decode_efficiency: float = 0.4  # of the memory's bandwidth, where texts are written
     train_efficiency: float = 0.35  # of the peak, in training, beside the activations that are computed again
@@ -74,22 +74,6 @@ class Model:
         head = config.get("head_dim") or width // heads
         cached = 4 * config["num_hidden_layers"] * config.get("num_key_value_heads", heads) * head
         return cls(parameters, cached, width)
-
-
-def parameters_of(config: dict[str, Any]) -> float:
-    """Weights of a decoder like Llama by its config.json (gated feed-forward layers)."""
-    heads, width = config["num_attention_heads"], config["hidden_size"]
-    head = config.get("head_dim") or width // heads
-    attention = width * head * (2 * heads + 2 * config.get("num_key_value_heads", heads))
-    layer = attention + 3 * width * config["intermediate_size"]
-    tables = 1 if config.get("tie_word_embeddings", False) else 2
-    return float(config["num_hidden_layers"] * layer + tables * config["vocab_size"] * width)
-
-
-def named_size(source: str) -> float | None:
-    """Weights that a model's name tells: 8e9 for Meta-Llama-3-8B, 135e6 for smollm2-135m."""
-    found = re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", source.split("@")[0].lower())
-    return float(found[-1][0]) * {"b": 1e9, "m": 1e6}[found[-1][1]] if found else None
 
 
 @dataclass(frozen=True)
@@ -155,6 +139,8 @@ def work(job: Job, before: list[tuple[str, Work]], model: Model, a: Assumed) -> 
         count = sum(w.requests for w in sampled)
         if rule == "score_heldout":
             count = round(a.judge_labels * run["judge"]["heldout_fraction"])
+        if rule == "score_reward_bench":
+            count = 2 * a.benchmark_pairs
         if rule == "score_evaluation" and config.get("judge_prompts"):
             count = min(count, config["judge_prompts"])
         times = 2 if config["reading"] == "exact" else 1

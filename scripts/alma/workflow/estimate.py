@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from alma.errors import InputError
-from alma.workflow import costs
+from alma.workflow import costs, sizes
 from alma.workflow.config import ROOT, check_config, is_local, merge, run_configs
 from alma.workflow.costs import Assumed, Device, Job, Model, Rates, Work
 from alma.workflow.plan import plan, spec_of
@@ -41,24 +41,23 @@ def model_of(source: str, parameters: float | None, config_json: str | None) -> 
     """The model's size, and where it comes from, in words.
 
     Raises:
-        InputError: nothing tells the number of weights.
+        InputError: --model-config names no config.json of a decoder.
     """
-    path = Path(config_json) if config_json else Path(source) / "config.json" if is_local(source) else None
-    known = None
-    if path is not None and path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-    elif config_json:
-        raise InputError(f"--model-config {config_json}: no such file")
-    if parameters:
-        return Model.of(parameters, known), "--parameters"
-    if known:
-        return Model.of(costs.parameters_of(known), known), str(path)
-    named = costs.named_size(source)
-    if named is None:
-        raise InputError(
-            f"base_model: {source} does not tell its size; add --parameters 8e9, or --model-config FILE"
+    path = Path(config_json or Path(source) / "config.json")
+    if not config_json and not is_local(source):
+        path = sizes.cached_config(source)
+    counted = sizes.from_config_json(path)
+    if counted is None:
+        if config_json:
+            raise InputError(f"--model-config {config_json}: found no config.json of a decoder there")
+        known, counted, where = (
+            None,
+            sizes.parameters(source),
+            "the name of base_model, or 8G where it tells none",
         )
-    return Model.of(named), f"the name {source.split('@')[0]}"
+    else:
+        known, where = json.loads(path.read_text(encoding="utf-8")), str(path)
+    return Model.of(parameters or counted, known), "--parameters" if parameters else where
 
 
 def load_config(paths: Sequence[str]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ _MOST_TOKENS = 50_000  # per second and GPU: a small model waits for other thing
 _READ = 4  # a token that is read (scored) costs this part of one that is written
 
 
-def _from_config_json(path: Path) -> int | None:
+def from_config_json(path: Path) -> int | None:
     """Parameters of a decoder, from its config.json; None where that does not tell."""
     try:
         values = json.loads(path.read_text())
@@ -62,7 +62,7 @@ def _from_config_json(path: Path) -> int | None:
     return vocabulary + layers * (2 * hidden * head * (heads + keys) + 3 * hidden * feed)
 
 
-def _cached(source: str) -> Path:
+def cached_config(source: str) -> Path:
     """Place of a hub model's config.json in the hub's cache, where it may lie."""
     name, _, revision = source.removeprefix("hub:").partition("@")
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
@@ -77,7 +77,7 @@ def parameters(source: str) -> int:
         source: a folder, a file of weights, hub:OWNER/NAME@REVISION, or package:NAME.
     """
     local = not source.startswith(("hub:", "package:"))
-    found = _from_config_json(Path(source) / "config.json" if local else _cached(source))
+    found = from_config_json(Path(source) / "config.json" if local else cached_config(source))
     if found is not None:
         return found
     name = source.partition("@")[0].rsplit("/", 1)[-1]
