@@ -150,6 +150,8 @@ def main(
         (row for row in rows if row["prompt_id"] in chosen), key=lambda row: row["prompt_id"]
     ):
         other = others.get(response["prompt_id"])
+        if other is not None and (other["messages"] is None) != (response["messages"] is None):
+            other = None  # a file of outputs has an answer to a conversation, and not what stood before it
         games = [FIRST, SECOND] if "pair" in asks and other is not None else []
         for question in [SCORE] * ("score" in asks) + games:
             facts: dict[str, Any] = {}

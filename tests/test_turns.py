@@ -19,7 +19,8 @@ from alma.errors import InputError
 from alma.fitting import EvaluationLengths
 from alma.ids import content_id, request_seed
 from alma.outside_judges import FIRST, SCORE, SECOND
-from alma.seed_rows import asked_fault, prompt_key
+from alma.seed_formats import Row
+from alma.seed_rows import asked_fault, prompt_key, take_asked
 from alma.tables import assistant, read_table, user, write_table
 from alma.turns import answered, opening, parted, read_responses, read_turns, transcript, write_responses
 
@@ -74,6 +75,16 @@ def test_what_two_conversations_share():
 def test_which_roles_may_follow_each_other(roles, fine):
     names = {"u": "user", "a": "assistant", "s": "system"}
     assert (asked_fault([{"role": names[role], "content": "x"} for role in roles]) is None) == fine
+
+
+def test_messages_may_stand_in_a_cell_and_a_prompt_comes_first():
+    problems: list[str] = []
+    cell = Row("a.csv: row 1", {"messages": json.dumps(TWO)}, True)
+    assert take_asked(cell, problems) == TWO and not problems
+    assert take_asked(Row("a.jsonl: line 1", {"messages": TWO, "prompt": "Hi"}), problems) == user("Hi")
+    assert take_asked(Row("a.jsonl: line 2", {"messages": [*TWO, *assistant("x")]}), problems) is None
+    assert take_asked(Row("a.jsonl: line 3", {}), problems) is None
+    assert "line 2, messages: found" in problems[0] and "line 3, prompt: found nothing" in problems[1]
 
 
 def test_all_first_questions_are_asked_before_the_second_ones():
@@ -296,6 +307,17 @@ def test_an_endpoint_is_shown_conversations_and_compares_how_they_went_on(tmp_pa
     assert len(given) == 1 and f"<prompt>\n{transcript(GIVEN)}\n</prompt>\nThe prompt is a conv" in given[0]
     rows = read_table(tmp_path / "judged", "judged")
     assert {row["question"] for row in rows} == {FIRST, SECOND, SCORE} and len(rows) == 9
+
+
+def test_an_answer_without_its_conversation_is_not_compared(tmp_path, server):
+    """As a file of outputs may have one, whose prompt is the conversation as text."""
+    write_asked(tmp_path, TWO)
+    write_answers(tmp_path / "mine", "round-2", [(TWO, "The Seine.", "777 km.")])
+    rows = [row | {"messages": None, "response": "Long."} for row in read_responses(tmp_path / "mine")]
+    write_responses(tmp_path / "theirs", rows)
+    files = [tmp_path / name for name in ("eval", "mine", "theirs", "judged")]
+    judge_with_api.main(*files, base_url=server.url, **SETTINGS)
+    assert [row["question"] for row in read_table(tmp_path / "judged", "judged")] == [SCORE]
 
 
 def test_what_needs_no_judge():
