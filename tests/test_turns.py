@@ -14,7 +14,6 @@ from stand_ins.tokenizer import Characters
 from test_outside_judges import SETTINGS
 
 from alma.asking import TurnLengths, after_examples, ask_in_turns
-from alma.csv_tables import read_csv_table
 from alma.errors import InputError
 from alma.fitting import EvaluationLengths
 from alma.ids import content_id, request_seed
@@ -333,8 +332,8 @@ def test_what_needs_no_judge():
 
 
 @pytest.mark.slow
-def test_two_turns_go_through_a_whole_run(tmp_path, server):
-    """MT-Bench's form beside a benchmark of single prompts, with a judge that training never used."""
+def test_two_turns_go_through_the_rules(tmp_path, server):
+    """MT-Bench's form beside single prompts, from its file to what a judge from outside says of it."""
     run = FastRun.make(tmp_path / "run")
     questions = [
         {"question_id": i, "category": "math", "turns": [f"What is {i} and {i}?", "And twice that?"]}
@@ -344,25 +343,19 @@ def test_two_turns_go_through_a_whole_run(tmp_path, server):
     path.write_text("".join(json.dumps(question) + "\n" for question in questions))
     judge = {"kind": "api", "model": "m", "base_url": server.url, "api_key_env": "TEST_KEY"}
     names = {"everyday": "data/eval.jsonl", "mt": "mt-bench:data/question.jsonl"}
-    changes = {"rounds": 2, "evaluation": {"benchmarks": names, "judges": {"gpt": judge}}}
-    run.config = merged(run.config, changes)
-    run.finish("evaluate")
-    for checkpoint in ("base", "sft-0", "round-2"):
+    run.config = merged(run.config, {"evaluation": {"benchmarks": names, "judges": {"gpt": judge}}})
+    judged = run.path("evaluation/judges/api/gpt/base/mt.parquet")
+    single = run.path("evaluation/responses/base/everyday.parquet")
+    run.finish(*(str(path.relative_to(run.folder)) for path in (judged, single)))
+    for checkpoint in ("base", "sft-0"):
         rows = read_responses(run.path(f"evaluation/responses/{checkpoint}/mt.parquet"))
         assert len(rows) == 4
         for row in rows:
             roles = [message["role"] for message in row["messages"]]
-            assert (
-                roles == ["user", "assistant", "user"] and row["messages"][1]["content"] and row["response"]
-            )
-        assert read_table(
-            run.path(f"evaluation/responses/{checkpoint}/everyday.parquet"), "evaluation_response"
-        )
-    summary = read_csv_table(run.path("evaluation/summary.csv"), "summary")
-    found = {(row["checkpoint"], row["judge"]): row for row in summary if row["benchmark"] == "mt"}
-    assert (
-        found["round-2", "own"]["judge_prompts"] == 4 and found["round-2", "own"]["vs_sft_judge"] is not None
-    )
-    assert found["round-2", "gpt"]["games"] == 4 and found["round-2", "gpt"]["win_rate"] is not None
+            assert roles == ["user", "assistant", "user"] and row["messages"][1]["content"]
+            assert row["response"]
+    assert read_table(single, "evaluation_response")
+    games = read_table(judged, "judged")
+    assert len(games) == 8 and all(row["value"] is not None for row in games)
     asked = [body["messages"][0]["content"] for body in server.asked]
     assert any("Each answer is the rest of a conversation" in text for text in asked)
