@@ -11,7 +11,11 @@ def every_round(path):
 
 
 # Rules with a table that not every run has: which of a run's tables they make.
-OPTIONAL = {"evaluate_reward_bench": reward_bench_tables, "measure_ifeval": ifeval_tables}
+OPTIONAL = {
+    "evaluate_reward_bench": reward_bench_tables,
+    "measure_ifeval": ifeval_tables,
+    "measure_harness": harness_tables,
+}
 
 
 def reported(run):

@@ -21,6 +21,7 @@ def planned_tables(folder):
     variants = {"dpo": {"training": {"objective": "dpo"}, "table": "a"}}
     (folder / "rb.jsonl").write_text("{}")  # a plan looks whether it is there
     evaluation = {"judges": judges, "benchmarks": {"ifeval": "ifeval:rb.jsonl"}}
+    evaluation["harness"] = {"tasks": ["arc_easy"]}
     more = {"judge": {"benchmark": "rewardbench2:rb.jsonl"}, "evaluation": evaluation}
     override.write_text(yaml.safe_dump({"runs": variants} | more))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]

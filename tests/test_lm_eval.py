@@ -1,9 +1,13 @@
 """lm-eval itself, in the environment that `make test-services` makes for it (envs/lm_eval.sh)."""
 
+import json
+
 import probe_lm_eval
 import pytest
+import run_harness
 
 from alma.errors import InputError
+from alma.harness import read_values
 from alma.ifeval import graded
 from alma.lm_eval import PLACE
 
@@ -82,3 +86,37 @@ def test_the_probe_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("NLTK_DATA", str(tmp_path))
     with pytest.raises(InputError, match="found no tokenizers/punkt_tab/english in NLTK's data"):
         probe_lm_eval.main(tmp_path / "out", ifeval={"if": str(path)})
+
+
+TASK = """task: local_facts
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}\\nAnswer:"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: answer
+metric_list:
+  - metric: acc
+"""
+
+
+def test_a_task_of_ones_own_is_run_on_a_checkpoint(tmp_path, tiny_checkpoint):
+    """The tiny model guesses: either answer of the four items is as good as the other."""
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "facts.yaml").write_text(TASK.format(data=tmp_path / "facts.jsonl"))
+    rows = [{"question": f"{n} and {n}?", "choices": [str(2 * n), "no"], "answer": 0} for n in range(4)]
+    (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = {"tasks": ["local_facts"], "include_path": str(folder)}
+    probe_lm_eval.main(tmp_path / "checked.txt", ifeval={}, **asked)
+    assert "evaluation.harness.tasks: local_facts can be loaded" in (tmp_path / "checked.txt").read_text()
+    out = tmp_path / "items.parquet"
+    more = {"seed": 0, "device": "auto", "shots": None, "limit": 3, "batch_size": 2, "chat": False}
+    run_harness.main(tiny_checkpoint, out, **asked, **more)
+    (values,) = read_values(out).values()
+    assert list(values) == [0, 1, 2] and set(values.values()) <= {0.0, 1.0}
+    with pytest.raises(InputError, match=r"harness\.tasks: LookupError: found no_such, expected names"):
+        probe_lm_eval.main(tmp_path / "no.txt", ifeval={}, tasks=["no_such"], include_path=str(folder))

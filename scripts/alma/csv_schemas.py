@@ -165,6 +165,18 @@ CSV_TABLES: dict[str, CsvTable] = {
             ),
         },
     ),
+    "harness": CsvTable(
+        ("evaluation/harness.csv",),
+        "checkpoint, and task and metric of lm-eval's harness",
+        {
+            "checkpoint": (str, "the model"),
+            "task": (str, "name of the task; a group has a row for each of its tasks"),
+            "metric": (str, "name of the metric, and of its filter where it has one"),
+            "items": (int, "items of the task"),
+            **_with_interval("value", "value", "mean over the items"),
+            **_with_interval("vs_base", "vs_base", "value minus that of the base model, paired by item"),
+        },
+    ),
     "judge_costs": CsvTable(
         ("tables/judge_costs.csv",),
         "judge of the kind api, checkpoint and benchmark; then a row for all of the judge's",

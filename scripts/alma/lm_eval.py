@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
-from alma.lm_eval_programs import ifeval
+from alma.lm_eval_programs import harness, ifeval
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".venv-lm-eval" / "bin" / "python"
 VARIABLE = "ALMA_LM_EVAL"  # names another Python that has lm_eval[ifeval]
-PROGRAMS = {"ifeval": ifeval}
+PROGRAMS = {"harness": harness, "ifeval": ifeval}
 _SHOWN = 15  # last lines of what a program printed before it failed
 
 

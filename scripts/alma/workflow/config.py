@@ -237,6 +237,7 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             f"evaluation.benchmarks ({known}) or null"
         )
     found += _wrong_judges(config)
+    found += _wrong_harness(config)
     if config["prompts"]["clusters"] < config["prompts_per_round"]:
         found.append(
             f"prompts.clusters: found {config['prompts']['clusters']}, expected at least "
@@ -387,6 +388,22 @@ def _wrong_judges(config: dict[str, Any]) -> list[str]:
     return found
 
 
+def _wrong_harness(config: dict[str, Any]) -> list[str]:
+    """What does not fit together in `evaluation.harness`."""
+    harness, known = config["evaluation"]["harness"], (*_evaluated(config), "final")
+    found = [
+        f"evaluation.harness.checkpoints: found {name}, expected one of {', '.join(known)}"
+        for name in harness["checkpoints"]
+        if name not in known
+    ]
+    folder = harness["include_path"]
+    if folder is not None and not Path(folder).is_dir():
+        found.append(
+            f"evaluation.harness.include_path: found {shorten(folder)}, expected a folder that exists"
+        )
+    return found
+
+
 def is_local(source: str) -> bool:
     """Whether a source is a path (neither hub: nor package:)."""
     return not source.startswith(("hub:", "package:"))
@@ -433,6 +450,8 @@ def anchor_paths(config: dict[str, Any]) -> None:
     evaluation = config["evaluation"]
     if is_reference_file(evaluation["reference"]) and is_local(evaluation["reference"]):
         evaluation["reference"] = _anchor(evaluation["reference"])
+    if evaluation["harness"]["include_path"]:
+        evaluation["harness"]["include_path"] = _anchor(evaluation["harness"]["include_path"])
     for judge in evaluation["judges"].values():
         if judge["kind"] == "reward" and is_local(judge["model"]):
             judge["model"] = _anchor(judge["model"])
