@@ -56,8 +56,8 @@ rule probe_lm_eval:
         CONDA
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=NEEDS.memory(3000),
+        runtime=NEEDS.minutes(60),
     params:
         spec=spec(
             "probe_lm_eval",
@@ -96,8 +96,8 @@ rule measure_ifeval:
         CONDA
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=NEEDS.memory(3000),
+        runtime=NEEDS.minutes(120),
     params:
         spec=spec(
             "measure_ifeval",
@@ -128,8 +128,8 @@ rule run_harness:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=9000,
-        runtime=600,
+        mem_mb=NEEDS.memory(9000),
+        runtime=NEEDS.minutes(600),
         gpu=one_gpu,
     params:
         spec=spec(
@@ -167,8 +167,8 @@ rule measure_harness:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "measure_harness",

@@ -31,8 +31,8 @@ rule read_reward_bench:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "read_reward_bench",
@@ -61,8 +61,8 @@ rule score_reward_bench:
         CONDA
     threads: as_in_spec
     resources:
-        mem_mb=6000,
-        runtime=600,
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(600),
         gpu=engine_gpus,
     params:
         spec=spec(
@@ -102,8 +102,8 @@ rule evaluate_reward_bench:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
     params:
         spec=spec(
             "evaluate_reward_bench",

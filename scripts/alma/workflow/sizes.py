@@ -21,7 +21,7 @@ UNKNOWN = 8_000_000_000  # of a model whose size nothing tells
 ENGINE = {
     *("sample_responses", "score_responses", "synthesize_prompts", "sample_evaluation", "score_evaluation"),
     *("sample_selection", "score_selection", "sample_distillation", "score_distillation", "score_heldout"),
-    *("sample_annotation", "score_annotation", "judge_with_reward"),
+    *("sample_annotation", "score_annotation", "judge_with_reward", "score_reward_bench", "run_harness"),
 }
 TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round"}
 # KB in memory per row, twice what it takes. Measured: unique_prompts 5.5, select_responses 2.9; the others by
