@@ -90,6 +90,7 @@ def test_trl_makes_fsdp2_of_the_arguments(tmp_path):
     assert not fsdp_arguments()["gradient_checkpointing"]  # transformers refuses both
     half = precision("cuda")
     assert (half.param_dtype, half.reduce_dtype) == (torch.bfloat16, torch.float32)
+    assert half.output_dtype is None  # log-probabilities are not rounded
     assert precision("cpu") is None
 
 

@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,15 @@ def precision(device: str) -> Any:
     """Types of FSDP2's tensors, or None for float32 throughout, which is that of a CPU.
 
     The weights of the optimizer stay float32. Gradients are summed over the GPUs in float32: a sum in
-    bfloat16, which is accelerate's own choice, loses what is small beside the rest.
+    bfloat16, which is accelerate's own choice, loses what is small beside the rest. It would also round what
+    the model returns, log-probabilities among it; without an `output_dtype` they stay float32.
     """
     if device == "cpu":
         return None
     import torch
     from torch.distributed.fsdp import MixedPrecisionPolicy
 
-    half = torch.bfloat16
-    return MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, output_dtype=half)
+    return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=None)
 
 
 # processes
@@ -73,7 +74,9 @@ def _start(work: Callable[..., None], device: str, failed: str, arguments: tuple
     }
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    # The others wait while the first reads or writes a checkpoint, longer than NCCL's own ten minutes.
+    torch.distributed.init_process_group(backend, timeout=timedelta(hours=2))
     try:
         work(*arguments)
     except InputError as error:
