@@ -10,6 +10,7 @@ Params: seed, device, tasks, include_path, shots, limit, batch_size, chat (the t
 """
 
 from pathlib import Path
+from typing import Any
 
 from alma.harness import harness_items, write_items
 
@@ -28,7 +29,7 @@ def main(
     chat: bool,
 ) -> None:
     """Write the value of every item."""
-    question = {
+    question: dict[str, Any] = {
         "tasks": tasks,
         "include": include_path,
         "model": str(Path(model).resolve()),

@@ -154,8 +154,9 @@ WRITTEN = (
     "config/*",
     "tests/**/*.py",
 )
+# CANCELLED, in capitals, is a state of Slurm's.
 BRITISH = re.compile(
-    r"colour|behaviour|favour|neighbour|honour|\bgrey|centre|labelled|labelling|modelled|(?<!was_)cancelled|judgement"
+    r"colour|behaviour|favour|neighbour|honour|\bgrey|centre|labelled|labelling|modelled|(?<!was_)(?-i:[Cc]ancelled)|judgement"
     r"|licence|artefact|catalogue|full stop|defence|(normal|summar|serial|recogn|token|quant|optim|organ"
     r"|initial|random|custom|general|special|penal|minim|maxim)is(e|ed|es|ing|ation)\b",
     re.IGNORECASE,

@@ -100,10 +100,11 @@ def test_agreement_is_told_where_responses_have_several_labels():
 
 def test_evaluation_prompts_are_counted_per_benchmark():
     rows = [
-        {"benchmark": name, "checks": checks} for name, checks in (("b", "[]"), ("a", "[{}]"), ("b", "[]"))
+        {"benchmark": name, "prompt_id": str(i), "checks": checks}
+        for i, (name, checks) in enumerate((("b", "[]"), ("a", "[{}]"), ("b", "[]"), ("a", "[]")))
     ]
-    assert evaluation_lines(rows, [{}, {}]) == [
-        "Evaluation, a: 1 prompt, 1 with checks",
+    assert evaluation_lines(rows, [{}, {}], {"3"}) == [
+        "Evaluation, a: 2 prompts, 1 with checks, 1 of several turns",
         "Evaluation, b: 2 prompts, 0 with checks",
         "Judge benchmark: 2 pairs",
     ]

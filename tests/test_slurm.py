@@ -267,7 +267,7 @@ def test_jobs_of_a_killed_run_are_canceled_before_the_next_submits_any(
         assert cluster.jobs()[other][0] in ("PENDING", "RUNNING")
         cluster.ask("scancel", other)
         one.go()
-    assert f"left 1 jobs in Slurm's queue; they are cancelled ({job})" in printed(one.run)
+    assert f"left 1 jobs in Slurm's queue; they are canceled ({job})" in printed(one.run)
     assert [line[0] for line in one.writers()] == ["begin", "begin", "end"]
     same_model(one.run, undisturbed)
 

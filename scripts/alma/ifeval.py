@@ -24,7 +24,7 @@ def documents(name: str, source: str) -> dict[str, dict[str, Any]]:
         InputError: the source cannot be read, or has other columns.
     """
     problems: list[str] = []
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for where, values, _ in read_rows(source, COLUMNS, problems, [tuple(sorted(COLUMNS - {"key"}))]):
         known = instructions(values)
         if known is None or text_fault(values.get("prompt")):

@@ -278,14 +278,15 @@ def section_rows(
             "score_high": None if high is None else float(high),
         }
 
-    found, whole = [], []
+    found: list[dict[str, Any]] = []
+    whole: list[np.ndarray] = []
     for section, weights in SECTIONS[name].items():
         there = [subset for subset in weights if subset in drawn]
         if list(weights) != [section]:
             found += [row("subset", subset, drawn[subset], [subset]) for subset in there]
         if there == list(weights):
-            whole.append(sum(weights[s] * drawn[s] for s in there) / sum(weights.values()))
+            whole.append(np.sum([weights[s] * drawn[s] for s in there], axis=0) / sum(weights.values()))
             found.append(row("section", section, whole[-1], there))
     if len(whole) == len(SECTIONS[name]):
-        found.append(row("total", "all", sum(whole) / len(whole), sorted(drawn)))
+        found.append(row("total", "all", np.mean(whole, axis=0), sorted(drawn)))
     return found

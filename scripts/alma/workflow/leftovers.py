@@ -75,7 +75,7 @@ def cancel(
     jobs = rest = left(prefix, folder)
     if not jobs:
         return []
-    tell(f"alma: the last run left {len(jobs)} jobs in Slurm's queue; they are cancelled ({' '.join(jobs)})")
+    tell(f"alma: the last run left {len(jobs)} jobs in Slurm's queue; they are canceled ({' '.join(jobs)})")
     end = time.monotonic() + patience
     while rest:
         if time.monotonic() > end:
