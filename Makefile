@@ -3,7 +3,7 @@
 # otherwise, and in which folder the environment of a choice lies).
 VENV := .venv$(patsubst python%,-%,$(filter python%,$(PYTHON)))$(patsubst %,-%,$(filter light,$(ENV)))
 .DEFAULT_GOAL := help
-.PHONY: help run experiment test test-fast test-services lint bench gpu-check replay lock clean-env
+.PHONY: help run experiment test test-fast test-services test-slurm lint bench gpu-check replay lock clean-env
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,19 +28,23 @@ experiment: ## the study of docs/results.md: hours, can be stopped and resumed (
 
 test: ## set up .venv with the test tools, then the test suite
 	@bash envs/setup.sh test
-	@echo "test: without the tests against real servers; those are 'make test-services'"
+	@echo "test: without the tests against real servers; those are 'make test-services' and 'make test-slurm'"
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: ## the tests without models, under two minutes (ENV=light: in an environment without torch)
 	@bash envs/setup.sh test
 	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
 
-test-services: ## tests against real servers and tools (Slurm, Label Studio, lm-eval), which this installs where it may
+test-services: ## tests against real servers and tools (vLLM's server, Label Studio, lm-eval), which this installs
 	@bash envs/setup.sh test
-	@bash envs/slurm.sh
 	@bash envs/label_studio.sh
 	@bash envs/lm_eval.sh
 	$(VENV)/bin/python -m pytest -m services $(ARGS)
+
+test-slurm: ## tests on a real Slurm on the loopback, which this installs if it may; many minutes, no part of CI yet
+	@bash envs/setup.sh test
+	@bash envs/slurm.sh
+	$(VENV)/bin/python -m pytest -m slurm tests/test_slurm.py $(ARGS)
 
 lint: ## ruff, snakefmt, snakemake --lint, mypy: what CI and pre-commit check
 	@bash envs/setup.sh test

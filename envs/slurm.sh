@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs Slurm's programs from Debian's or Ubuntu's packages, for the tests that start a cluster on the loopback
-# (tests/support/slurm_cluster.py; `make test-services`). Does nothing where they are there; where it may not install, it says so
+# (tests/support/slurm_cluster.py; `make test-slurm`). Does nothing where they are there; where it may not install, it says so
 # and ends well, and the tests are skipped. It starts no service.
 #
 #   bash envs/slurm.sh

@@ -41,12 +41,14 @@ SLOW_FIXTURES = {"tiny_model_dir", "tiny_checkpoint", "tiny_model", "finished", 
 def pytest_collection_modifyitems(config, items):
     """Mark what loads a model; order modules by length (within a module the order of the file stays).
 
-    Tests against real servers run where they are asked for (`-m services`), and are skipped elsewhere.
+    Tests against real servers run where they are asked for (`-m services`, `-m slurm`), and are skipped
+    elsewhere.
     """
-    asked = "services" in (config.option.markexpr or "")
+    asked = config.option.markexpr or ""
     for item in items:
-        if item.get_closest_marker("services") and not asked:
-            item.add_marker(pytest.mark.skip(reason="against a real server: make test-services"))
+        for marker, what in (("services", "against a real server"), ("slurm", "on a real Slurm")):
+            if item.get_closest_marker(marker) and marker not in asked:
+                item.add_marker(pytest.mark.skip(reason=f"{what}: make test-{marker}"))
         if SLOW_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
     ranks = {name: rank for rank, name in enumerate(LONGEST)}

@@ -1,6 +1,6 @@
 """The workflow on a real Slurm, on the loopback of this machine: whole, and after the faults of a cluster.
 
-`make test-services` installs Slurm where it may (envs/slurm.sh) and runs this. Each test ends in the bytes of
+`make test-slurm` installs Slurm where it may (envs/slurm.sh) and runs this. Each test ends in the bytes of
 a run without Slurm. Models are stand-ins; Snakemake, its executor plugin, profiles/slurm and Slurm are real.
 """
 
@@ -16,7 +16,7 @@ import yaml
 from fast_run import ROOT, SMALL, FastRun, merged
 
 pytestmark = [
-    pytest.mark.services,
+    pytest.mark.slurm,
     pytest.mark.slow,
     pytest.mark.skipif(
         bool(slurm_cluster.missing()),

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-# Debian's packages of the programs; `make test-services` installs them where it may (envs/slurm.sh).
+# Debian's packages of the programs; `make test-slurm` installs them where it may (envs/slurm.sh).
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 # Debian keeps the daemons out of the path of an ordinary user.
 SEARCH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
