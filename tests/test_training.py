@@ -341,7 +341,7 @@ def test_models_whose_attention_is_not_plain_are_padded(tokenizer, model):
 
 def test_padded_batches_train_like_rows(sft, monkeypatch):
     _, rows = sft("rows")
-    monkeypatch.setattr("alma.training.takes_rows", lambda model, examples: False)
+    monkeypatch.setattr("alma.training.takes_rows", lambda *_: False)
     _, padded = sft("padded")
     assert len(rows) == len(padded) == 5
     for a, b in zip(rows, padded, strict=True):
@@ -724,7 +724,7 @@ def test_the_ranking_term_learns_the_order(tiny_checkpoint, tmp_path, tokenizer,
     import torch
 
     if not rows:
-        monkeypatch.setattr("alma.training.takes_rows", lambda model, examples: False)
+        monkeypatch.setattr("alma.training.takes_rows", lambda *_: False)
     words = ("yes", "no", "maybe", "later", "today", "never")
     judged_rows = [
         {"prompt_id": word, "response_id": f"{word}{good}", "annotator": 0, "prompt": f"Say {word}."}
@@ -765,7 +765,7 @@ def test_the_judge_learns_the_distribution(tiny_checkpoint, tmp_path, tokenizer,
     import torch
 
     if not rows:
-        monkeypatch.setattr("alma.training.takes_rows", lambda model, examples: False)
+        monkeypatch.setattr("alma.training.takes_rows", lambda *_: False)
     p = [0.0] * 2 + [0.5] + [0.0] * 7 + [0.5]
     torn = [row | {"score": 6.0, "p": p} for row in distilled(4)]
     write_table(tmp_path / "pairs", "distilled", torn)
