@@ -12,7 +12,7 @@ Tests run the same with two processes on a CPU.
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -242,10 +242,6 @@ def sharded(base: Any, device: str, shuffle: bool = True) -> Any:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.is_fsdp_enabled = True
-            if hasattr(self, "compute_ref_log_probs"):
-                # DPOTrainer gathers its metrics pair by pair, and the last micro-batches differ in pairs.
-                # They go to trackers alone, which then get those of the first process.
-                self.accelerator.gather_for_metrics = lambda values: values
 
         def create_accelerator_and_postprocess(self) -> None:
             plugin = self.args.fsdp_plugin_args
@@ -296,7 +292,10 @@ def sharded(base: Any, device: str, shuffle: bool = True) -> Any:
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             empty = inputs.pop("empty")
-            return super().compute_loss(model, inputs, *args, **kwargs) * (0.0 if empty else self._share)
+            pairs = hasattr(self, "compute_ref_log_probs")
+            with own_metrics(self.accelerator) if pairs else nullcontext():
+                loss = super().compute_loss(model, inputs, *args, **kwargs)
+            return loss * (0.0 if empty else self._share)
 
         def _track_num_input_tokens(self, inputs: Any) -> None:
             if inputs["empty"]:
@@ -340,6 +339,23 @@ def sharded(base: Any, device: str, shuffle: bool = True) -> Any:
             return found.cpu()
 
     return Sharded
+
+
+@contextmanager
+def own_metrics(accelerator: Any) -> Iterator[None]:
+    """Nothing is gathered: trackers get the metrics of the first process.
+
+    DPOTrainer gathers its metrics pair by pair, and the last micro-batches of an epoch differ in pairs.
+    """
+    names = ("gather", "gather_for_metrics")
+    before = {name: getattr(accelerator, name) for name in names}
+    for name in names:
+        setattr(accelerator, name, lambda values: values)
+    try:
+        yield
+    finally:
+        for name in names:
+            setattr(accelerator, name, before[name])
 
 
 @contextmanager
