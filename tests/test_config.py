@@ -296,7 +296,7 @@ def test_a_config_is_what_it_says_and_the_defaults(copy_of_the_workflow, name):
     stated, defaults = leaves(loaded(path)), schema_defaults()
     if isinstance(loaded(path)["base_model"], str):
         stated["base_model.source"] = stated.pop("base_model")
-    found = leaves(effective(run, "--configfile", str(path)))
+    found = leaves(effective(run, "--configfile", str(path), "--resources", "gpu=8"))  # as llama3-8b asks for
     assert set(found) == set(stated) | set(defaults)
     for key, value in found.items():
         expected = stated[key] if key in stated else defaults[key]

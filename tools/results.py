@@ -3,7 +3,7 @@
 Run: .venv/bin/python tools/results.py
 --parts lists the parts of the study in their order, --files PART what a part is made of, --configs PART the
 config files of its runs. The first part is the demonstration with other seeds (config.yaml and
-config/seeds.yaml); the others are those of config/experiment.yaml.
+config/layers/seeds.yaml); the others are those of config/experiment.yaml.
 
 The finished tables and figures of each part are copied from results/{run}/ to docs/results/, and the page is
 made from these copies: every figure on it has its source in the repository. A part without tables says
@@ -108,7 +108,11 @@ def files_of(part: str) -> dict[Path, Path]:
 
 def configs_of(part: str) -> list[Path]:
     """The config files of a part, in the order in which Snakemake lays them over each other."""
-    return [ROOT / "config.yaml", ROOT / "config" / "seeds.yaml"] if part == DEMONSTRATION else [CONFIG]
+    return (
+        [ROOT / "config.yaml", ROOT / "config" / "layers" / "seeds.yaml"]
+        if part == DEMONSTRATION
+        else [CONFIG]
+    )
 
 
 def shown(row: Row, name: str, ends: str = "", sign: bool = False) -> str:
