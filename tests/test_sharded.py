@@ -120,6 +120,12 @@ def test_the_rows_of_a_gpu_give_the_loss_of_single_examples(tiny_checkpoint):
 
 # two processes
 
+
+def several(test):
+    """Of tests that start processes twice, each of which imports torch: some minutes of a busy machine."""
+    return pytest.mark.services(pytest.mark.timeout(3600)(test))
+
+
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
@@ -220,6 +226,7 @@ def trained(tiny_checkpoint, tmp_path_factory):
     }
 
 
+@several
 @pytest.mark.parametrize("name", ["sft", "lora", "dpo", "judge"])
 def test_two_processes_have_the_losses_and_the_weights_of_one(trained, name):
     (one, alone), (two, together) = trained[f"{name}-1"], trained[f"{name}-2"]
@@ -237,6 +244,7 @@ def test_two_processes_have_the_losses_and_the_weights_of_one(trained, name):
         assert (found[weight] - value).abs().max().item() < 1e-4
 
 
+@several
 def test_two_processes_that_were_killed_resume_to_the_same_bytes(trained):
     (killed, curve), (undisturbed, wanted) = trained["killed-2"], trained["sft-2"]
     assert curve == wanted
