@@ -176,6 +176,7 @@ def test_from_the_tasks_to_a_judge(server, tiny_checkpoint, tmp_path):
         judge_benchmark=None,
         benchmarks={"mine": write(tmp_path / "eval.jsonl", EVAL)},
         annotations=[str(tmp_path / "annotations.jsonl")],
+        max_bad_rows=0,
     )
     training = read_table(tables[1], "judge")
     assert sum(row["prompt"] in PROMPTS for row in training) == 4, "of two annotated prompts one is held out"
