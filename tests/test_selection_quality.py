@@ -116,6 +116,9 @@ def test_the_measures_of_two_prompts_by_hand():
     assert gain["value"] == pytest.approx((0.5 - 1 / 6) / 2) and gain["prompts"] == 2
     assert (gain["low"], gain["high"]) == pytest.approx((-1 / 6, 0.5))  # of two prompts, the two extremes
     assert found(rows, "judge_minus_random", n=1)["value"] == pytest.approx(0.0)
+    length = found(rows, "judge_minus_length", n=4)
+    assert (length["choice"], length["value"]) == ("longest", pytest.approx(0.0))
+    assert (length["low"], length["high"]) == pytest.approx((0.0, 0.0))  # both prompts' longest is the judge's
     headroom = found(rows, "headroom_taken")
     assert headroom["n"] == 4 and headroom["value"] == pytest.approx((0.5 - 1 / 6) / (0.5 + 1 / 3))
     within = (1.0 - 0.8660254) / 2  # 1 and the rank correlation of (1, 2, 3) with (3, 1.5, 1.5)
@@ -130,9 +133,17 @@ def test_prompts_without_a_difference_count_where_there_is_something_to_count():
     told = {row["measure"]: row["prompts"] for row in rows}
     assert told == {
         **{"pair_accuracy": 1, "headroom_taken": 1, "correlation_within": 1},
-        **{"quality": 2, "judge_minus_random": 2, "correlation_between": 2, "score_spread": 2},
+        **{"quality": 2, "judge_minus_random": 2, "judge_minus_length": 2, "correlation_between": 2, "score_spread": 2},
     }
     assert found(rows, "quality", choice="judge")["value"] == 1.0
+
+
+def test_a_judge_is_compared_with_the_better_of_the_shortest_and_the_longest():
+    short = Pool("words", 2, [3.0, 7.0], [1.0, 0.0], [5, 9])
+    rows = measures_of([short, short, RIGHT], "all", [2], tolerance=0.0, resamples=100, seed=0)
+    length = found(rows, "judge_minus_length")  # the shortest is right twice of three times, the judge once
+    assert length["choice"] == "shortest" and length["value"] == pytest.approx(1 / 3 - 2 / 3)
+    assert found([*rows], "judge_minus_length", choice="shortest")["prompts"] == 3
 
 
 def test_each_kind_has_its_rows_at_the_largest_n():
@@ -151,7 +162,7 @@ def test_each_kind_has_its_rows_at_the_largest_n():
 def test_nothing_measured_is_said_with_empty_values():
     rows = selection_rows([], tolerance=0.0, resamples=100, seed=0)
     assert [row for row in rows if row["value"] is not None or row["prompts"] or row["n"]] == []
-    assert len(rows) == len({(row["measure"], row["choice"]) for row in rows}) == 6 + len(CHOICES)
+    assert len(rows) == len({(row["measure"], row["choice"]) for row in rows}) == 7 + len(CHOICES)
 
 
 def test_rows_do_not_depend_on_the_order_of_the_responses():

@@ -60,8 +60,12 @@ def selected(measure, measured, n=None, truth="checks", judge="judge", kind="all
     return row | dict(zip(("value", "low", "high"), measured, strict=True)) | {"prompts": 40, "pairs": 300}
 
 
-def selection(own=(0.7, 0.6, 0.8), choice=GOOD):
-    return [selected("pair_accuracy", own), selected("judge_minus_random", choice, n=8)]
+def selection(own=(0.7, 0.6, 0.8), choice=GOOD, length=GOOD):
+    return [
+        selected("pair_accuracy", own),
+        selected("judge_minus_random", choice, n=8),
+        selected("judge_minus_length", length, n=8) | {"choice": "shortest"},
+    ]
 
 
 def lengths(ratio=(1.0, 0.9, 1.1)):
@@ -101,6 +105,7 @@ LINKS = (
     "judge_on_held-out_labels",
     "judge_on_own_responses",
     "choice_of_judge_against_random",
+    "choice_of_judge_against_length",
     "round-2_against_SFT",
     "round-3_against_round-2",
     "round-3_against_SFT",
@@ -131,6 +136,7 @@ CASES = {
     "judge_on_held-out_labels": (lambda m: {"judge": [judged(m)]}, *ABOVE_HALF),
     "judge_on_own_responses": (lambda m: {"selection": selection(own=m)}, *ABOVE_HALF),
     "choice_of_judge_against_random": (lambda m: {"selection": selection(choice=m)}, *DIFFERENCE),
+    "choice_of_judge_against_length": (lambda m: {"selection": selection(length=m)}, *DIFFERENCE),
     "round-2_against_SFT": (lambda m: {"summary": summary(second=m)}, *DIFFERENCE),
     "round-3_against_round-2": (lambda m: {"summary": summary(step=m)}, *DIFFERENCE),
     "round-3_against_SFT": (lambda m: {"summary": summary(third=m)}, *DIFFERENCE),
@@ -266,7 +272,7 @@ def test_only_the_judge_that_selects_counts():
     row = all_rows(judge=others[:2])["judge_on_held-out_labels"]
     assert row["holds"] == NOT_MEASURED and "judge.csv has no pairs for judge with judge.score" in row["says"]
     seed = verdict.judge_links([judged(), *others], selection(), "judge-seed", "expected", 8)
-    assert [row["holds"] for row in seed] == [NO, NOT_MEASURED, NOT_MEASURED]
+    assert [row["holds"] for row in seed] == [NO, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED]
 
 
 def test_the_choice_is_of_as_many_as_the_rounds_choose_from_or_fewer():
@@ -274,6 +280,13 @@ def test_the_choice_is_of_as_many_as_the_rounds_choose_from_or_fewer():
     table += [selected("judge_minus_random", BAD, n=16), selected("judge_minus_random", BAD, 8, kind="json")]
     row = all_rows(selection=table)["choice_of_judge_against_random"]
     assert row["holds"] == YES and "best of 4, 40 prompts" in row["says"]
+
+
+def test_the_choice_by_length_is_named():
+    table = [selected("judge_minus_length", BAD, n=4) | {"choice": "longest"}]
+    row = all_rows(selection=table)["choice_of_judge_against_length"]
+    assert row["says"].startswith("The judge's choice is no better than always taking the longest (checks")
+    assert row["holds"] == NO and "labels.judge" in row["advice"]
 
 
 def test_human_scores_are_the_truth_of_a_choice_where_there_are_no_checks():

@@ -264,6 +264,7 @@ CSV_TABLES: dict[str, CsvTable] = {
                 str,
                 "pair_accuracy: share of pairs of one prompt's responses in the order of the truth; "
                 "quality: truth of the choice of n; judge_minus_random: the same, paired by prompt; "
+                "judge_minus_length: against the better of the shortest and the longest; "
                 "headroom_taken: (judge - random) / (best - random); correlation_within: rank correlation of "
                 "score and truth within a prompt; correlation_between: of their means over prompts; "
                 "score_spread: standard deviation of the scores within a prompt",
@@ -272,7 +273,8 @@ CSV_TABLES: dict[str, CsvTable] = {
             "n": (int | None, "responses to choose from, drawn from those that were sampled"),
             "choice": (
                 str,
-                "random, judge, shortest, longest or best; empty for other measures than quality",
+                "random, judge, shortest, longest or best; of judge_minus_length the better one of shortest and "
+                "longest; empty for other measures",
             ),
             "value": (float | None, "the measure, mean over prompts; empty where nothing was measured"),
             "low": (float | None, "lower end of its 95% interval, bootstrap over prompts"),

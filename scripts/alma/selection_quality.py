@@ -106,6 +106,14 @@ def choice_values(pool: Pool, sizes: Sequence[int], tolerance: float = 0.0) -> d
     return found
 
 
+def better_length(values: list[dict[str, float]]) -> str:
+    """Which choice by length alone has the higher mean truth, "shortest" (also of equals) or "longest".
+
+    A judge that does no better than it may have learned nothing but length.
+    """
+    return max(("shortest", "longest"), key=lambda choice: sum(value[choice] for value in values))
+
+
 class _Table:
     """Collects the rows of one truth and one kind; every interval resamples prompts with the same seed."""
 
@@ -160,6 +168,9 @@ def measures_of(
         for choice in CHOICES:
             table.add_mean("quality", [value[choice] for value in values], n=n, choice=choice)
         table.add_mean("judge_minus_random", [value["judge"] - value["random"] for value in values], n=n)
+        length = better_length(values)
+        differences = [value["judge"] - value[length] for value in values]
+        table.add_mean("judge_minus_length", differences, n=n, choice=length)
     n, values = max(found.items(), key=lambda item: item[0] or 0)
     table.add_ratio(
         "headroom_taken",

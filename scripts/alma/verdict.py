@@ -72,7 +72,7 @@ def figure(row: Row) -> str:
 
 def expected(row: Row) -> str:
     """What a link asks of its figure: above 0.5, between 0.8 and 1.25."""
-    if "length" in row["link"]:
+    if row["link"].startswith("length_"):
         return f"between {1 / row['threshold']:.4g} and {row['threshold']:.4g}"
     return f"above {row['threshold']:.4g}"
 
@@ -315,7 +315,7 @@ TRUTHS = {"checks": "checks passed", "human": "human scores"}
 def judge_links(
     judge: list[Row], selection: list[Row], checkpoint: str, score: str, samples_per_prompt: int
 ) -> list[Row]:
-    """The judge on held-out labels and on own responses, and its choice against a random one.
+    """The judge on held-out labels and on own responses, and its choice against a random one and by length.
 
     Args:
         judge, selection: rows of evaluation/judge.csv and evaluation/selection.csv.
@@ -328,6 +328,10 @@ def judge_links(
     choice = selection_row(
         selection, checkpoint, "judge_minus_random", ("checks", "human"), samples_per_prompt
     )
+    length = selection_row(
+        selection, checkpoint, "judge_minus_length", ("checks", "human"), samples_per_prompt
+    )
+    by_length = "shortest or the longest" if length is None else length["choice"]
     what = (
         "human scores" if held is None or held["benchmark"] == "heldout" else "the pairs of judge.benchmark"
     )
@@ -366,6 +370,18 @@ def judge_links(
             detail=""
             if choice is None
             else f"{TRUTHS[choice['truth']]}, best of {choice['n']}, {choice['prompts']} prompts",
+            reason="no prompt has checks, or human scores of several responses",
+        ),
+        link(
+            "choice_of_judge_against_length",
+            f"the judge's choice is better than always taking the {by_length}",
+            f"the judge's choice is no better than always taking the {by_length}",
+            ends(length),
+            0.0,
+            advice=ADVICE["length"],
+            detail=""
+            if length is None
+            else f"{TRUTHS[length['truth']]}, best of {length['n']}, {length['prompts']} prompts",
             reason="no prompt has checks, or human scores of several responses",
         ),
     ]
@@ -540,7 +556,7 @@ def gate_problems(links: list[Row]) -> list[str]:
         links: those of `judge_links`. The accuracy on own responses decides; where it was not measured,
             that on held-out labels. The choice is only asked to be above random by its value.
     """
-    heldout, own, choice = links
+    heldout, own, choice, _ = links
     decides = heldout if own["holds"] == NOT_MEASURED else own
     found = []
     if decides["holds"] == NOT_MEASURED:
