@@ -25,21 +25,27 @@ FORMS: list[tuple[str, ...]] = [("prompt", "response"), ("instruction", "output"
 
 
 def read_outputs(source: str) -> dict[str, str]:
-    """Response of each prompt of a file.
+    """Response of each prompt of a file; blank ones are left out and counted, with which nothing can be compared.
 
     Raises:
         InputError: lists every fault of the file; a prompt with two responses is one.
     """
     problems: Problems = []
     found: dict[str, str] = {}
+    blank = 0
     rows = read_rows(source, {name for form in FORMS for name in form}, problems, FORMS)
     for row in rows:
         form = next((form for form in FORMS if form[0] in row.values), FORMS[0])
+        if isinstance(text := row.values.get(form[1]), str) and not text.strip():
+            blank += 1  # AlpacaEval's outputs of text_davinci_003 have two
+            continue
         prompt, response = (take_text(row, name, problems) for name in form)
         if prompt is None or response is None:
             continue
         if found.setdefault(prompt, response) != response:
             problems.append(problem(row.where, form[0], prompt, "a prompt with one response"))
+    if blank:
+        print(f"{source}: left out {blank} of {len(rows)} rows without a response")
     fail_with(problems, "evaluation.reference cannot be used; nothing was written:")
     return found
 

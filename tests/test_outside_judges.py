@@ -239,6 +239,12 @@ def test_a_file_of_outputs_becomes_responses(tmp_path, names, capsys):
     assert run_checks([], "a") == found[0]["passed"]
 
 
+def test_a_blank_output_is_left_out_and_counted(tmp_path, capsys):
+    rows = [{"instruction": PROMPTS[0], "output": "a"}, {"instruction": PROMPTS[1], "output": " \n"}]
+    assert [row["prompt_id"] for row in read_file(tmp_path, rows)] == [prompt_id(0)]
+    assert "left out 1 of 2 rows without a response" in capsys.readouterr().out
+
+
 PAIR = {"prompt": PROMPTS[0], "response": "a"}
 FAULTS = {
     "unknown": ([PAIR | {"prompt": "unknown"}], r"none of the 6 of the benchmark b, expected its prompts"),

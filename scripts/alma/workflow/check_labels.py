@@ -145,14 +145,16 @@ def check(configfiles: list[str]) -> None:
 
     configs = configs_of_jobs(configfiles)
     with tempfile.TemporaryDirectory(prefix="alma-") as temporary:
-        folder = Path(temporary)
+        folder = Path(temporary) / "seeds"
+        folder.mkdir()
         tables = {name: folder / f"{name}.parquet" for name in TABLES}
         read_seeds.main(*tables.values(), **configs["read_seeds"])
         print("Tokens, against the limits (rows that are too long are left out):", flush=True)
         save_tokenizer(folder / "base", **configs["base_model"])
         files: list[Any] = [folder / "base" / "tokenizer.json", *(tables[name] for name in TABLES[:-1])]
         files += [folder / "checked.txt", folder / "lengths.csv"]
-        check_lengths.main(*files, **configs["check_lengths"])
+        with contextlib.chdir(temporary):  # its messages name seeds/eval.parquet, as the log of a run does
+            check_lengths.main(*(file.relative_to(temporary) for file in files), **configs["check_lengths"])
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
