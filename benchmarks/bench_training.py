@@ -63,7 +63,7 @@ def main(model_dir: Path, count: int = 24) -> None:
 
     model, tokenizer = load_model(model_dir, "float32"), load_tokenizer(model_dir)
     conversations = judge_conversations(human_ratings(judge_rows(count)), [0])
-    examples = sft_examples(tokenizer, conversations, eos_ids(model, tokenizer), 512, "judge.training")
+    examples = list(sft_examples(tokenizer, conversations, eos_ids(model, tokenizer), 512, "judge.training"))
     batches = [examples[i : i + MICRO_BATCH] for i in range(0, len(examples), MICRO_BATCH)]
 
     def timed(loss_of: Callable[[Any], Any]) -> tuple[float, float]:

@@ -107,7 +107,7 @@ def test_the_rows_of_a_gpu_give_the_loss_of_single_examples(tiny_checkpoint):
     from alma.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_checkpoint)
-    examples = sft_examples(tokenizer, pairs(4), [EOS], 500, "training.sft")
+    examples = list(sft_examples(tokenizer, pairs(4), [EOS], 500, "training.sft"))
     model = load_model(tiny_checkpoint, "float32")
     assert takes_rows(model, examples, flat_row)
 

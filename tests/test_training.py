@@ -237,7 +237,7 @@ def test_long_examples_are_left_out_and_counted(tokenizer, capsys):
     rows = pairs(20)
     lengths = [len(e["input_ids"]) for e in sft_examples(tokenizer, rows, [EOS], 10**6, "training.sft")]
     limit = sorted(lengths)[9]
-    kept = sft_examples(tokenizer, rows, [EOS], limit, "training.sft")
+    kept = list(sft_examples(tokenizer, rows, [EOS], limit, "training.sft"))
     expected = sum(n <= limit for n in lengths)
     assert len(kept) == expected < 20
     assert f"{20 - expected} longer ones left out" in capsys.readouterr().out
@@ -246,14 +246,14 @@ def test_long_examples_are_left_out_and_counted(tokenizer, capsys):
 
 def test_only_long_examples_are_an_error_that_names_the_key(tokenizer):
     with pytest.raises(InputError, match=r"judge\.training\.max_length: found 16"):
-        sft_examples(tokenizer, pairs(5), [EOS], 16, "judge.training")
+        list(sft_examples(tokenizer, pairs(5), [EOS], 16, "judge.training"))
     with pytest.raises(InputError, match=r"training\.dpo\.max_length"):
-        preference_examples(tokenizer, preferences(5), [EOS], 16, "training.dpo")
+        list(preference_examples(tokenizer, preferences(5), [EOS], 16, "training.dpo"))
 
 
 def test_no_example_at_all_is_an_error(tokenizer):
     with pytest.raises(InputError, match="no example"):
-        sft_examples(tokenizer, [], [EOS], 100, "training.sft")
+        list(sft_examples(tokenizer, [], [EOS], 100, "training.sft"))
 
 
 # one row instead of a padded batch
@@ -300,7 +300,7 @@ def test_a_row_gives_the_loss_and_the_gradients_of_single_examples(tokenizer, mo
     from alma.training import row_loss
 
     rows = judge_conversations(human_ratings(judged(6)), [0])
-    examples = sft_examples(tokenizer, rows, [EOS], 500, "judge.training")
+    examples = list(sft_examples(tokenizer, rows, [EOS], 500, "judge.training"))
     assert len(one_row(examples)["input_ids"][0]) < 0.6 * sum(len(one["input_ids"]) for one in examples)
     model.zero_grad()
     alone = 0
@@ -321,7 +321,7 @@ def test_a_row_gives_the_loss_and_the_gradients_of_single_examples(tokenizer, mo
 def test_models_whose_attention_is_not_plain_are_padded(tokenizer, model):
     from transformers import MistralConfig, MistralForCausalLM
 
-    examples = sft_examples(tokenizer, pairs(4), [EOS], 500, "training.sft")
+    examples = list(sft_examples(tokenizer, pairs(4), [EOS], 500, "training.sft"))
     assert takes_rows(model, examples)
     sizes = {
         "vocab_size": tiny_model.VOCABULARY,
@@ -530,7 +530,7 @@ def test_judge_conversations_hold_a_rating_and_the_others_if_there_are_any(token
     (row,) = judge_conversations(human_ratings(rows), [0])
     assert row["completion"] == assistant("Rating: [[08]]") and "ratings" not in row
     (one,) = sft_examples(tokenizer, [row], [EOS], 500, "judge.training", rating_targets)
-    assert "soft" not in one
+    assert one["soft"] == []
     learned = [label for label in one["labels"] if label != IGNORED]
     assert tokenizer.decode(learned) == "Rating: [[08]]<|im_end|>"
     rows += [rows[0] | {"annotator": 1, "score": 3.5}]
@@ -619,7 +619,7 @@ def test_soft_targets_give_the_expected_cross_entropy(joined, tmp_path):
     tokenizer = load_tokenizer(folder)
     rows = judge_conversations(distilled(4) + human_ratings(judged(5)[4:]), [0])
     assert [("ratings" in row) for row in rows].count(True) == 4
-    examples = sft_examples(tokenizer, rows, [EOS], 500, "judge.training", rating_targets)
+    examples = list(sft_examples(tokenizer, rows, [EOS], 500, "judge.training", rating_targets))
     exact = load_model(folder, "float32").double()
 
     def nats(ids, first):
@@ -674,7 +674,7 @@ def test_the_terms_of_the_expected_rating_by_hand(joined, tmp_path):
     folder = tiny_model.write_checkpoint(tmp_path / "m", make_tokenizer=make, template="plain")
     tokenizer = load_tokenizer(folder)
     terms, rows = RatingTerms(ranking=0.7, squared_error=0.2), rated_rows()
-    examples = sft_examples(tokenizer, rows, [EOS], 500, "judge.training", rating_targets, terms.target)
+    examples = list(sft_examples(tokenizer, rows, [EOS], 500, "judge.training", rating_targets, terms.target))
     exact = load_model(folder, "float32").double()
     for weights in exact.parameters():  # else all ratings are equally likely
         weights.data *= 3
@@ -736,7 +736,7 @@ def test_the_ranking_term_learns_the_order(tiny_checkpoint, tmp_path, tokenizer,
     write_table(seeds, "judge", judged_rows[:8])
     terms, found = RatingTerms(ranking=1.0), {}
     kept = judge_conversations(human_ratings(judged_rows[8:]), [0])
-    examples = sft_examples(tokenizer, kept, [EOS], 500, "judge.training", None, terms.target)
+    examples = list(sft_examples(tokenizer, kept, [EOS], 500, "judge.training", None, terms.target))
     batch = padded(examples, tokenizer.pad_token_id, terms.openings(tokenizer))
     for ranking in (0.0, 2.0):
         out = tmp_path / f"judge-{ranking}"

@@ -26,7 +26,8 @@ from alma import sharded
 from alma.checkpoints import eos_ids, load_model, save_checkpoint
 from alma.csv_tables import write_csv_table
 from alma.errors import InputError
-from alma.ids import content_id, hashed_int
+from alma.example_store import read_examples, write_examples
+from alma.ids import hashed_int
 from alma.tokenizer import load_tokenizer
 from alma.trace.provenance import file_hash, package_versions
 from alma.trainable import freeze_below, lora_config
@@ -432,15 +433,18 @@ def _job(
     return _Job(Path(model), Path(checkpoint), Path(curve), seed, device, training, key, processes)
 
 
-def _facts(job: _Job, examples: list[Any], **more: Any) -> dict[str, Any]:
-    """Everything that decides the result of a training, for `alma.workflow.resume`."""
+def _facts(job: _Job, examples: str, **more: Any) -> dict[str, Any]:
+    """Everything that decides the result of a training, for `alma.workflow.resume`.
+
+    `examples` is the hash of their file.
+    """
     import torch
 
     unused = ("save_steps", "report_to", "gpus")
     return {
         "training": {k: v for k, v in job.training.items() if k not in unused},
         "weights": file_hash(job.model / "model.safetensors"),
-        "examples": content_id(examples),
+        "examples": examples,
         "code": code_hash(Path(__file__)),
         "packages": package_versions(),
         "threads": torch.get_num_threads(),
@@ -481,38 +485,33 @@ def _fit(job: _Job, fit: Any, make_examples: Any, known: dict[str, Any], options
 
     Args:
         fit: `_fit_supervised` or `_fit_preferences`.
-        make_examples: function of the tokenizer and the end-of-sequence ids.
+        make_examples: function of the tokenizer and the end-of-sequence ids that gives an iterator.
         known: facts beside those of the job.
         options: what `fit` takes beside what all trainings have.
     """
-    from datasets import Dataset
-
     _quiet()
     if job.processes == 1:
         start, tokenizer, stop_ids = _load(job)
     else:
         tokenizer, stop_ids = _load_tokenizer(job)
-    examples = make_examples(tokenizer, stop_ids)
+    file = resume.data_folder(job.checkpoint, anew=True) / "examples.arrow"
+    examples = write_examples(make_examples(tokenizer, stop_ids), file)
     state = resume.last_checkpoint(job.folder, _facts(job, examples, **known))
-    dataset = Dataset.from_list(examples)
     if job.processes == 1:
-        fit(job, start, tokenizer, dataset, state, **options)
+        fit(job, start, tokenizer, read_examples(file), state, **options)
     else:
-        dataset.save_to_disk(job.folder / "examples")
         print(f"training in {job.processes} processes", flush=True)
         sharded.launch(
-            job.processes, _process, job, fit, state, options, device=job.device, folder=job.folder
+            job.processes, _process, job, fit, file, state, options, device=job.device, folder=job.folder
         )
-    resume.forget(job.folder)
+    resume.forget(job.checkpoint)
 
 
-def _process(job: _Job, fit: Any, state: Path | None, options: dict[str, Any]) -> None:
+def _process(job: _Job, fit: Any, file: Path, state: Path | None, options: dict[str, Any]) -> None:
     """One of several processes of a training."""
-    from datasets import load_from_disk
-
     _quiet()
     start, tokenizer, _ = _load(job)
-    fit(job, start, tokenizer, load_from_disk(job.folder / "examples"), state, **options)
+    fit(job, start, tokenizer, read_examples(file), state, **options)
 
 
 def _attend(start: Any, job: _Job) -> None:

@@ -5,7 +5,7 @@ training starts: the prompt's ids are the start of the whole example's, the loss
 the completion, and the last token of the loss ends the sequence.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from alma.chat_template import prompt_ids, render, token_ids
@@ -74,23 +74,33 @@ def check_labels(example: dict[str, list[int]], prompt: list[int], stop_ids: lis
 
 
 def _keep_short(
-    examples: list[dict[str, Any]], lengths: list[int], limit: int, key: str
-) -> list[dict[str, Any]]:
-    """Examples of at most `limit` tokens; the log says how many are left out."""
-    if not examples:
+    examples: Iterable[tuple[int, dict[str, Any]]], limit: int, key: str
+) -> Iterator[dict[str, Any]]:
+    """Of examples with lengths those of at most `limit` tokens; then the log says how many are left out.
+
+    Raises:
+        InputError: at the end, if there was none.
+    """
+    total = kept = longest = 0
+    shortest: int | None = None
+    for length, example in examples:
+        total, longest = total + 1, max(longest, length)
+        shortest = length if shortest is None else min(shortest, length)
+        if length <= limit:
+            kept += 1
+            yield example
+    if not total:
         raise InputError(f"{key}: there is no example to train on")
-    kept = [example for example, n in zip(examples, lengths, strict=True) if n <= limit]
     print(
-        f"examples: {len(kept)} of at most {key}.max_length = {limit} tokens "
-        f"(longest {max(lengths)}), {len(examples) - len(kept)} longer ones left out",
+        f"examples: {kept} of at most {key}.max_length = {limit} tokens "
+        f"(longest {longest}), {total - kept} longer ones left out",
         flush=True,
     )
     if not kept:
         raise InputError(
-            f"{key}.max_length: found {limit}, but the shortest of {len(examples)} examples has "
-            f"{min(lengths)} tokens; no example is left to train on"
+            f"{key}.max_length: found {limit}, but the shortest of {total} examples has "
+            f"{shortest} tokens; no example is left to train on"
         )
-    return kept
 
 
 def sft_examples(
@@ -101,8 +111,8 @@ def sft_examples(
     key: str,
     soft: Callable[[Any, dict[str, Any], list[int]], list[dict[str, Any]]] | None = None,
     rated: Callable[[Any, dict[str, Any], list[int]], dict[str, Any]] | None = None,
-) -> list[dict[str, Any]]:
-    """Prompt-completion rows as token ids and labels, in the order of the rows.
+) -> Iterator[dict[str, Any]]:
+    """Prompt-completion rows as token ids and labels, one after the other, in the order of the rows.
 
     Args:
         tokenizer: tokenizer of the checkpoint.
@@ -113,51 +123,51 @@ def sft_examples(
         soft: gives an example's soft targets from the tokenizer, the row and the token ids.
         rated: gives, from the same, what a loss on expected ratings needs.
 
-    Returns:
+    Yields:
         Dicts of `input_ids` and `labels`, lists of equal length; a label is the token itself in the
-        completion and `IGNORED` in the prompt. Where any example has soft targets, all have `soft`, a
-        list of dicts: `weight` times the cross-entropy of `token` counts at `place` (an index of
-        `input_ids`), or, with `after` >= 0, at the next place if the token at `place` were `after`.
-        Labels of places with soft targets do not count. With `rated` all have `rated`, a dict: `place`
-        (index in `input_ids` of the rating), `score` (what its mean should be) and `group` (examples of one
-        group are compared, of -1 with none).
+        completion and `IGNORED` in the prompt. With `soft` all have `soft`, a list of dicts, which may be
+        empty: `weight` times the cross-entropy of `token` counts at `place` (an index of `input_ids`), or,
+        with `after` >= 0, at the next place if the token at `place` were `after`. Labels of places with
+        soft targets do not count. With `rated` all have `rated`, a dict: `place` (index in `input_ids` of
+        the rating), `score` (what its mean should be) and `group` (examples of one group are compared, of
+        -1 with none).
 
     Raises:
         InputError: no example is short enough, or the chat template does not fit.
     """
-    examples: list[dict[str, Any]] = []
-    for row in rows:
-        before, after = completion_ids(tokenizer, row["prompt"], row["completion"], stop_ids)
-        example = {"input_ids": before + after, "labels": [IGNORED] * len(before) + after}
-        check_labels(example, before, stop_ids)
-        examples.append(example)
-    if soft is not None:
-        found = [soft(tokenizer, row, e["input_ids"]) for row, e in zip(rows, examples, strict=True)]
-        if any(found):
-            examples = [e | {"soft": targets} for e, targets in zip(examples, found, strict=True)]
-    if rated is not None:
-        examples = [
-            e | {"rated": rated(tokenizer, row, e["input_ids"])}
-            for row, e in zip(rows, examples, strict=True)
-        ]
-    return _keep_short(examples, [len(e["input_ids"]) for e in examples], max_length, key)
+
+    def all_examples() -> Iterator[tuple[int, dict[str, Any]]]:
+        for row in rows:
+            before, after = completion_ids(tokenizer, row["prompt"], row["completion"], stop_ids)
+            ids = before + after
+            example: dict[str, Any] = {"input_ids": ids, "labels": [IGNORED] * len(before) + after}
+            check_labels(example, before, stop_ids)
+            if soft is not None:
+                example["soft"] = soft(tokenizer, row, ids)
+            if rated is not None:
+                example["rated"] = rated(tokenizer, row, ids)
+            yield len(ids), example
+
+    return _keep_short(all_examples(), max_length, key)
 
 
 def preference_examples(
     tokenizer: Any, rows: list[dict[str, Any]], stop_ids: list[int], max_length: int, key: str
-) -> list[dict[str, list[int]]]:
+) -> Iterator[dict[str, list[int]]]:
     """Preference rows as token ids: dicts of `prompt_ids`, `chosen_ids` and `rejected_ids`.
 
     Args and errors are those of `sft_examples`; rows have `prompt`, `chosen` and `rejected`. Both
     answers end with an end-of-sequence token, which is in the loss.
     """
-    examples, lengths = [], []
-    for row in rows:
-        before, chosen = completion_ids(tokenizer, row["prompt"], row["chosen"], stop_ids)
-        _, rejected = completion_ids(tokenizer, row["prompt"], row["rejected"], stop_ids)
-        examples.append({"prompt_ids": before, "chosen_ids": chosen, "rejected_ids": rejected})
-        lengths.append(len(before) + max(len(chosen), len(rejected)))
-    return _keep_short(examples, lengths, max_length, key)
+
+    def all_examples() -> Iterator[tuple[int, dict[str, Any]]]:
+        for row in rows:
+            before, chosen = completion_ids(tokenizer, row["prompt"], row["chosen"], stop_ids)
+            _, rejected = completion_ids(tokenizer, row["prompt"], row["rejected"], stop_ids)
+            example = {"prompt_ids": before, "chosen_ids": chosen, "rejected_ids": rejected}
+            yield len(before) + max(len(chosen), len(rejected)), example
+
+    return _keep_short(all_examples(), max_length, key)
 
 
 def _asked(example: dict[str, Any], openings: Sequence[int]) -> list[tuple[int, int]]:
@@ -166,7 +176,7 @@ def _asked(example: dict[str, Any], openings: Sequence[int]) -> list[tuple[int, 
     First those of the soft targets; then, with `rated`, the rating's first token and its second one after
     each of `openings`.
     """
-    found = [(target["place"], target["after"]) for target in example.get("soft", ())]
+    found = [(target["place"], target["after"]) for target in example.get("soft") or ()]
     if "rated" in example:
         found += [(example["rated"]["place"], token) for token in (-1, *openings)]
     return found

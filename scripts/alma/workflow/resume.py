@@ -23,6 +23,15 @@ def resume_folder(checkpoint: str | Path) -> Path:
     return checkpoint.parent / ".resume" / checkpoint.name
 
 
+def data_folder(checkpoint: str | Path, anew: bool = False) -> Path:
+    """Folder beside `resume_folder` for what a training reads as it runs; `anew` empties it."""
+    folder = resume_folder(checkpoint)
+    folder = folder.with_name(f"{folder.name}.data")
+    if anew:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
 def _sizes(folder: Path) -> dict[str, int]:
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != _FILES)
     return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(files)}
@@ -70,8 +79,10 @@ def last_checkpoint(folder: Path, facts: dict[str, Any]) -> Path | None:
     return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
-def forget(folder: Path) -> None:
+def forget(checkpoint: str | Path) -> None:
     """Delete the resume state of a job that has ended well."""
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = resume_folder(checkpoint)
+    for own in (folder, data_folder(checkpoint)):
+        shutil.rmtree(own, ignore_errors=True)
     if folder.parent.is_dir() and not any(folder.parent.iterdir()):
         folder.parent.rmdir()
