@@ -25,7 +25,7 @@ FORMS: list[tuple[str, ...]] = [("prompt", "response"), ("instruction", "output"
 
 
 def read_outputs(source: str) -> dict[str, str]:
-    """Response of each prompt of a file; blank ones are left out and counted, with which nothing can be compared.
+    """Response of each prompt of a file; blank ones, with which nothing can be compared, are left out.
 
     Raises:
         InputError: lists every fault of the file; a prompt with two responses is one.

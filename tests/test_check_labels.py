@@ -75,7 +75,9 @@ def test_it_prints_what_is_read_left_out_too_long_and_done(mine, capsys):
     )
     (line,) = [line for line in out.splitlines() if line.startswith("sft: 8 rows")]
     assert line.endswith("too long") and int(line.split()[-3]) >= too_long > 0
-    assert "\nseeds/eval.parquet: row 1, prompt 'Why? Why?" in out and "/alma-" not in out, "no name of a folder that is gone"
+    assert "\nseeds/eval.parquet: row 1, prompt 'Why? Why?" in out and "/alma-" not in out, (
+        "no name of a folder that is gone"
+    )
     assert not Path("results").exists()
 
 

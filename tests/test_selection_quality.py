@@ -118,7 +118,9 @@ def test_the_measures_of_two_prompts_by_hand():
     assert found(rows, "judge_minus_random", n=1)["value"] == pytest.approx(0.0)
     length = found(rows, "judge_minus_length", n=4)
     assert (length["choice"], length["value"]) == ("longest", pytest.approx(0.0))
-    assert (length["low"], length["high"]) == pytest.approx((0.0, 0.0))  # both prompts' longest is the judge's
+    assert (length["low"], length["high"]) == pytest.approx(
+        (0.0, 0.0)
+    )  # both prompts' longest is the judge's
     headroom = found(rows, "headroom_taken")
     assert headroom["n"] == 4 and headroom["value"] == pytest.approx((0.5 - 1 / 6) / (0.5 + 1 / 3))
     within = (1.0 - 0.8660254) / 2  # 1 and the rank correlation of (1, 2, 3) with (3, 1.5, 1.5)
@@ -133,7 +135,13 @@ def test_prompts_without_a_difference_count_where_there_is_something_to_count():
     told = {row["measure"]: row["prompts"] for row in rows}
     assert told == {
         **{"pair_accuracy": 1, "headroom_taken": 1, "correlation_within": 1},
-        **{"quality": 2, "judge_minus_random": 2, "judge_minus_length": 2, "correlation_between": 2, "score_spread": 2},
+        **{
+            "quality": 2,
+            "judge_minus_random": 2,
+            "judge_minus_length": 2,
+            "correlation_between": 2,
+            "score_spread": 2,
+        },
     }
     assert found(rows, "quality", choice="judge")["value"] == 1.0
 

@@ -273,8 +273,8 @@ CSV_TABLES: dict[str, CsvTable] = {
             "n": (int | None, "responses to choose from, drawn from those that were sampled"),
             "choice": (
                 str,
-                "random, judge, shortest, longest or best; of judge_minus_length the better one of shortest and "
-                "longest; empty for other measures",
+                "random, judge, shortest, longest or best; of judge_minus_length the better one of shortest "
+                "and longest; empty for other measures",
             ),
             "value": (float | None, "the measure, mean over prompts; empty where nothing was measured"),
             "low": (float | None, "lower end of its 95% interval, bootstrap over prompts"),
