@@ -40,6 +40,7 @@ rule synthesize_prompts:
             count=from_config("prompts", "raw_per_shard"),
             shots=from_config("prompts", "shots"),
             group=from_config("prompts", "group"),
+            per_context=from_config("prompts", "per_context"),
             temperature=from_config("prompts", "temperature"),
             top_p=from_config("prompts", "top_p"),
             max_tokens=from_config("prompts", "max_tokens"),

@@ -1,8 +1,9 @@
 """Write new prompts with the base model, from a few seed prompts in context.
 
-Every item has its own context (3-5 seed prompts of one group by a seeded hash), its own seed and one
-sample, so an item depends on its shard and index and not on how many others there are. The first example that
-the model writes is kept; bad ones are kept too and marked, since `unique_prompts` counts them.
+Every item has its own seed and one sample, and `per_context` items in a row share a context (3-5 seed
+prompts of one group by a seeded hash), which the engine then reads once. So an item depends on its shard and
+index and not on how many others there are. The first example that the model writes is kept; bad ones are kept
+too and marked, since `unique_prompts` counts them.
 
 Reads:
     model: checkpoint of the base model.
@@ -17,7 +18,7 @@ Writes:
 Params:
     seed: seed of the run. engine: the config's `engine`. shard: index of this job.
     count: prompts to write. shots: fewest and most seed prompts in context. group: what the seed prompts
-        of one context have in common (`alma.seed_groups`).
+        of one context have in common (`alma.seed_groups`). per_context: prompts written after one context.
     temperature, top_p: sampling. max_tokens: longest prompt in tokens.
 """
 
@@ -91,6 +92,7 @@ def main(
     count: int,
     shots: list[int],
     group: str,
+    per_context: int,
     temperature: float,
     top_p: float,
     max_tokens: int,
@@ -106,7 +108,7 @@ def main(
     print("groups of seed prompts: " + ", ".join(f"{name} ({len(members)})" for name, members in groups))
     contexts, requests = [], []
     for index in range(count):
-        chosen = [pool[i] for i in examples_of(groups, bounds, seed, shard, index)]
+        chosen = [pool[i] for i in examples_of(groups, bounds, seed, shard, index // per_context)]
         contexts.append([row["prompt_id"] for row in chosen])
         text = layout([row["prompt"] for row in chosen])
         requests.append(

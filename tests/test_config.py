@@ -101,7 +101,7 @@ WRONG = [
     ("color", 1, r"color: unknown key"),
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
     ("prompts.shots", [5, 3], r"prompts\.shots: found \[5, 3\]"),
-    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(80\)"),
+    ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(100\)"),
     (
         "checkpoints.sample",
         ["sft-2"],
@@ -353,7 +353,7 @@ def test_configs_in_the_demonstration_s_size_keep_it(shipped, name):
     differ = {key for key in ours if ours[key] != theirs[key]}
     expected = {"ablations": {"run", "runs"}, "gemma3-270m": {"run", "engine.max_num_seqs"}}.get(name)
     if name == "experiment":
-        expected = {"run", "runs", "engine.kv_cache_gib", "rounds", "prompts_per_round", "prompts_per_shard"}
+        expected = {"run", "runs", "engine.kv_cache_gib", "rounds"}
         expected |= {"samples_per_prompt", "samples_per_block", "evaluation.benchmarks"}
         expected |= {"evaluation.selection.samples"}
         expected |= {f"prompts.{key}" for key in ("shards", "clusters")}

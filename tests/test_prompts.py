@@ -90,6 +90,7 @@ def synthesize(tmp_path: Path, monkeypatch, texts, answer=None, **changes):
         "count": 8,
         "shots": [3, 5],
         "group": "none",
+        "per_context": 1,
         "temperature": 1.0,
         "top_p": 0.9,
         "max_tokens": 40,
@@ -104,6 +105,16 @@ SEEDS = [f"Say {word} in one sentence." for word in ("red", "blue", "green", "pi
 
 def context_of(request) -> str:
     return "".join(map(chr, request.token_ids))
+
+
+def test_prompts_in_a_row_share_a_context_and_none_shares_a_seed(tmp_path, monkeypatch):
+    rows, requests = synthesize(tmp_path, monkeypatch, SEEDS, count=8, per_context=3)
+    contexts = [context_of(request) for request in requests]
+    shared = [contexts.index(context) for context in contexts]
+    assert shared == [0, 0, 0, 3, 3, 3, 6, 6] and len({request.seed for request in requests}) == 8
+    assert [row["examples"] for row in rows[:3]] == [rows[0]["examples"]] * 3
+    alone, _ = synthesize(tmp_path, monkeypatch, SEEDS, count=4, per_context=3)
+    assert alone == rows[:4], "an item does not depend on how many there are"
 
 
 def test_layout_keeps_examples_apart_and_ends_open() -> None:

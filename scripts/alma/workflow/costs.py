@@ -119,7 +119,8 @@ def work(job: Job, before: list[tuple[str, Work]], model: Model, a: Assumed) -> 
     sampled = [w for name, w in before if name.startswith("sample_")]
     if rule == "synthesize_prompts":
         count = config["count"]
-        read = count * a.prompt_tokens * sum(config["shots"]) / 2
+        contexts = ceil_div(count, config["per_context"])  # each is read once
+        read = contexts * a.prompt_tokens * sum(config["shots"]) / 2
         return _asked(count, read, count * a.prompt_tokens)
     if rule == "sample_responses":
         prompts = len(
