@@ -60,7 +60,8 @@ def test_the_cache_of_a_token_is_known_or_scaled():
 
 def test_the_size_of_a_model_comes_from_its_config_its_name_or_an_option(tmp_path):
     model, where = estimate.model_of("hub:x/Llama-3-8B@0", None, None)
-    assert (model, where.split(",")[0]) == (MODEL, "the name of base_model")
+    assert (model, where.split(",")[0]) == (Model.of(8e9), "the name of base_model")
+    assert model.cache_bytes == MODEL.cache_bytes and model.hidden == MODEL.hidden
     (tmp_path / "config.json").write_text(json.dumps(SMOL))
     model, where = estimate.model_of(str(tmp_path), None, None)
     assert model.parameters == pytest.approx(134.5e6, rel=0.001) and where == str(tmp_path / "config.json")
@@ -99,6 +100,23 @@ def test_a_round_trains_on_all_data_so_far():
     assert last.trained == pytest.approx(2 * 505_000 * (60 + 0.4 * 1024))
     pairs = work("train_round", {"objective": "dpo", "training": RUN["training"]["dpo"]}, round="2")
     assert pairs.requests == 50_000 and pairs.passes > 1
+
+
+def test_layers_that_are_not_trained_have_no_backward_pass():
+    training, model = RUN["training"]["sft"], Model.of(135e6, SMOL)
+    last, whole, unknown = (
+        costs.work(job("train_sft", {"training": training | {"last_layers": layers}}), [], its, A).passes
+        for layers, its in ((15, model), (None, model), (15, Model.of(8e9)))
+    )
+    assert SMOL["num_hidden_layers"] == 30 and last == pytest.approx(2 / 3) and whole == unknown == 1
+
+
+def test_the_judge_s_question_is_computed_once_in_a_micro_batch():
+    training = RUN["judge"]["training"]
+    one, six = (
+        work("train_judge_seed", {"training": training | {"micro_batch_size": size}}) for size in (1, 6)
+    )
+    assert one.trained - six.trained == pytest.approx(one.requests * training["epochs"] * 110 * 5 / 6)
 
 
 def test_every_rule_of_the_workflow_has_a_work():

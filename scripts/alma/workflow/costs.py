@@ -60,6 +60,7 @@ class Model:
     parameters: float
     cache_bytes: float
     hidden: int
+    layers: int = 0  # 0 where they are not known
 
     @classmethod
     def of(cls, parameters: float, config: dict[str, Any] | None = None) -> "Model":
@@ -73,7 +74,7 @@ class Model:
         heads, width = config["num_attention_heads"], config["hidden_size"]
         head = config.get("head_dim") or width // heads
         cached = 4 * config["num_hidden_layers"] * config.get("num_key_value_heads", heads) * head
-        return cls(parameters, cached, width)
+        return cls(parameters, cached, width, config["num_hidden_layers"])
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,10 @@ def work(job: Job, before: list[tuple[str, Work]], model: Model, a: Assumed) -> 
         return Work(count, read, count * times, disk=count * _SCORE, host=count * _HELD)
     if rule == "embed_prompts":
         count = a.kept * run["prompts"]["raw_per_shard"]
-        # The job reads all prompts and embeds those of its shard.
-        held = run["prompts"]["shards"] * count * 600 + count * 8 * model.hidden
+        held = count * 600 + count * 8 * model.hidden
         return Work(round(count), count * a.prompt_tokens, disk=4 * count * model.hidden, host=held)
     if rule.startswith("train_"):
-        return _training(job, a, answer)
+        return _training(job, model, a, answer)
     return _without_engine(job, sampled, model, a)
 
 
@@ -168,7 +168,7 @@ def _answers(prompts: int, requests: int, answer: float, a: Assumed) -> Work:
     return _asked(requests, prompts * a.prompt_tokens, requests * answer)
 
 
-def _training(job: Job, a: Assumed, answer: float) -> Work:
+def _training(job: Job, model: Model, a: Assumed, answer: float) -> Work:
     run, training = job.run, job.config["training"]
     example, passes = a.prompt_tokens + answer, 1.0
     if job.rule == "train_sft":
@@ -186,10 +186,13 @@ def _training(job: Job, a: Assumed, answer: float) -> Work:
         labels = a.judge_labels * (1 - run["judge"]["heldout_fraction"])
         more = run["judge"]["distillation"]
         examples = labels if job.rule == "train_judge_seed" else more["pairs"] + min(more["replay"], labels)
-        example += RUBRIC
+        in_row = training.get("attention", "sdpa") == "sdpa"  # which computes the question once
+        example += RUBRIC / (training["micro_batch_size"] if in_row else 1)
     tokens = examples * min(example, training["max_length"])
     if training["method"] == "lora":
         passes *= 2 / 3  # no gradients of the frozen weights
+    elif model.layers and training["last_layers"]:  # one part of three goes forward, two go back
+        passes *= (1 + 2 * min(1.0, training["last_layers"] / model.layers)) / 3
     return Work(
         round(examples), trained=tokens * training["epochs"], passes=passes, host=40 * tokens + 2 * 2**30
     )
