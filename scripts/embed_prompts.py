@@ -18,7 +18,7 @@ from alma.clustering import write_embeddings
 from alma.engine import use_gpu
 from alma.pooling import embed_texts, load_encoder
 from alma.progress import Progress
-from alma.tables import read_table
+from alma.tables import count_rows, read_range
 from alma.workflow.sharding import even_range
 
 
@@ -26,8 +26,7 @@ def main(
     model: str | Path, prompts: str | Path, embeddings: str | Path, *, device: str, shard: int, shards: int
 ) -> None:
     """Embed one shard of the prompts; see the module's docstring."""
-    rows = read_table(prompts, "prompt")
-    rows = [rows[position] for position in even_range(shard, shards, len(rows))]
+    rows = read_range(prompts, "prompt", even_range(shard, shards, count_rows(prompts, "prompt")))
     tokenizer, encoder = load_encoder(str(model), "cuda" if use_gpu(device) else "cpu")
     progress = Progress("embedding prompts", len(rows), "prompts")
     vectors = embed_texts(tokenizer, encoder, [row["prompt"] for row in rows], progress.advance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import cluster_prompts
@@ -35,13 +36,14 @@ from alma.fewshot import (
     usable_example,
 )
 from alma.ids import content_id, request_seed
-from alma.pooling import embed_texts, load_encoder, mean_pooled
+from alma.pooling import batches, embed_texts, load_encoder, mean_pooled
 from alma.prompt_filters import ends_like_a_request, in_band
 from alma.tables import (
     assistant,
     count_rows,
     read_columns,
     read_matching,
+    read_range,
     read_table,
     user,
     write_columns,
@@ -477,7 +479,7 @@ def test_embeddings_do_not_depend_on_the_batch_or_the_padding_side(tiny_model, s
     tokenizer, encoder = load_encoder(str(tiny_model), "cpu")
     tokenizer.padding_side = side
     texts = letters(40)
-    batched = embed_texts(tokenizer, encoder, texts, batch=16)
+    batched = embed_texts(tokenizer, encoder, texts, tokens_per_batch=200)
     alone = np.concatenate([embed_texts(tokenizer, encoder, [text]) for text in texts])
     assert batched.dtype == np.float32 and batched.shape == (40, 32)
     assert np.abs(batched - alone).max() < 1e-5
@@ -493,6 +495,30 @@ def test_embedding_is_the_mean_of_the_last_hidden_states_in_float32(tiny_model) 
     with torch.inference_mode():
         wanted = encoder(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy()
     assert np.allclose(embed_texts(tokenizer, encoder, ["a b c d e"])[0], wanted, atol=1e-6)
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 100))
+def test_a_batch_has_its_tokens_or_one_text(lengths, tokens) -> None:
+    found = list(batches(lengths, tokens))
+    assert sorted(i for chosen in found for i in chosen) == list(range(len(lengths)))
+    padded = [len(chosen) * max(lengths[i] for i in chosen) for chosen in found]
+    assert all(size <= tokens or len(chosen) == 1 for size, chosen in zip(padded, found, strict=True))
+    for chosen, later in pairwise(found):
+        assert (len(chosen) + 1) * lengths[later[0]] > tokens, "no batch is shorter than it must be"
+
+
+def test_a_gpu_s_encoder_is_in_bfloat16_and_its_states_are_summed_in_float32(tiny_model) -> None:
+    import torch
+
+    tokenizer, exact = load_encoder(str(tiny_model), "cpu")
+    _, half = load_encoder(str(tiny_model), "cpu")
+    half = half.to(torch.bfloat16)  # as `load_encoder` has it on a GPU
+    texts = letters(8)
+    found = embed_texts(tokenizer, half, texts)
+    assert found.dtype == np.float32
+    assert np.abs(found - embed_texts(tokenizer, exact, texts)).max() < 0.05
+    rounded = torch.tensor(found).bfloat16().float().numpy()
+    assert np.any(found != rounded), "a mean has more digits than its terms"
 
 
 @pytest.mark.slow
@@ -545,6 +571,8 @@ def test_matching_rows_are_read_in_their_order(tmp_path) -> None:
     wanted = [rows[7]["prompt_id"], rows[2]["prompt_id"], "absent"]
     assert read_matching(path, "prompt", [("prompt_id", "in", wanted)]) == [rows[2], rows[7]]
     assert count_rows(path, "prompt") == 9
+    assert read_range(path, "prompt", range(3, 5)) == rows[3:5]
+    assert read_range(path, "prompt", range(7, 12)) == rows[7:] and read_range(path, "prompt", range(0)) == []
     assert read_columns(path, "prompt", ["prompt"]).column_names == ["prompt"]
     with pytest.raises(InputError, match="expected those of a sft table"):
         read_matching(path, "sft", [("prompt_id", "in", wanted)])

@@ -1,5 +1,6 @@
 """One vector per text: the last hidden states of a language model, averaged over the text's tokens."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from alma.chat_template import text_ids
@@ -7,20 +8,21 @@ from alma.chat_template import text_ids
 if TYPE_CHECKING:
     import numpy as np
 
-BATCH = 32
+TOKENS = {"cpu": 2048, "cuda": 65536}  # of a batch, with its padding
 
 
 def load_encoder(model: str, device: str) -> tuple[Any, Any]:
-    """Tokenizer, and model without its head in float32, of a checkpoint folder.
+    """Tokenizer, and model without its head, of a checkpoint folder: in bfloat16 on a GPU, else in float32.
 
-    Float32 whatever the checkpoint's type: sums over bfloat16 states lose the small differences
+    The states are summed in float32 either way (`mean_pooled`): sums in bfloat16 lose the small differences
     that clusters are made of.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    encoder = AutoModel.from_pretrained(model, dtype=torch.float32).to(device).eval()
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    encoder = AutoModel.from_pretrained(model, dtype=dtype).to(device).eval()
     return tokenizer, encoder
 
 
@@ -37,8 +39,20 @@ def mean_pooled(hidden: Any, mask: Any) -> Any:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
+def batches(lengths: list[int], tokens: int) -> Iterator[list[int]]:
+    """Places of texts in batches of at most `tokens` tokens, with padding, or of one; short first."""
+    chosen: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if chosen and (len(chosen) + 1) * lengths[i] > tokens:
+            yield chosen
+            chosen = []
+        chosen.append(i)
+    if chosen:
+        yield chosen
+
+
 def embed_texts(
-    tokenizer: Any, encoder: Any, texts: list[str], advance: Any = None, batch: int = BATCH
+    tokenizer: Any, encoder: Any, texts: list[str], advance: Any = None, tokens_per_batch: int | None = None
 ) -> "np.ndarray":
     """Mean-pooled last hidden states of texts, in their order.
 
@@ -48,6 +62,7 @@ def embed_texts(
 
     Args:
         texts: each of at least one token. advance: called with the number of texts done.
+        tokens_per_batch: by default that of `TOKENS` for the encoder's device.
 
     Returns:
         float32 array [texts, width].
@@ -56,10 +71,9 @@ def embed_texts(
     import torch
 
     ids = [text_ids(tokenizer, text) for text in texts]
-    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
+    most = tokens_per_batch or TOKENS[encoder.device.type]
     found = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in batches([len(own) for own in ids], most):
         width = len(ids[chosen[-1]])
         tokens = torch.zeros((len(chosen), width), dtype=torch.long)  # any id: the mask hides it
         mask = torch.zeros((len(chosen), width), dtype=torch.long)

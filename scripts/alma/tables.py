@@ -281,6 +281,23 @@ def read_matching(path: str | Path, kind: str, filters: list[tuple[str, str, Any
         return [row for batch in batches for row in batch.filter(wanted).to_pylist()]
 
 
+def read_range(path: str | Path, kind: str, positions: range) -> list[dict[str, Any]]:
+    """Rows at consecutive positions of a table that may not fit the memory.
+
+    Raises:
+        InputError: as `read_columns`.
+    """
+    found: list[dict[str, Any]] = []
+    start = 0
+    with _opened(path, kind) as file:
+        for batch in file.iter_batches():
+            first, end = max(positions.start - start, 0), min(positions.stop - start, len(batch))
+            if first < end:
+                found += batch.slice(first, end - first).to_pylist()
+            start += len(batch)
+    return found
+
+
 def read_tables(paths: list[str] | list[Path], kind: str) -> list[dict[str, Any]]:
     """Read several tables of one kind, one after the other, in the order given."""
     return [row for path in paths for row in read_table(path, kind)]
