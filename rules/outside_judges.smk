@@ -5,11 +5,6 @@
 from alma.workflow.config import is_reference_file
 
 
-wildcard_constraints:
-    judge=r"[A-Za-z0-9_-]+",
-    writer=r"base|sft-\d+|round-\d+|reference",  # whose responses a judge looks at
-
-
 def outside_judges(run, *kinds):
     """Names of the judges of a run, of some kinds or of all."""
     judges = cfg(run, "evaluation", "judges")
