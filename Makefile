@@ -35,10 +35,11 @@ test-fast: ## the tests without models, under two minutes (ENV=light: in an envi
 	@bash envs/setup.sh test
 	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
 
-test-services: ## tests against real servers and tools (vLLM's server, Label Studio, lm-eval), which this installs
+test-services: ## tests against real servers and tools (vLLM's server, Label Studio, lm-eval, S3), which this installs
 	@bash envs/setup.sh test
 	@bash envs/label_studio.sh
 	@bash envs/lm_eval.sh
+	@bash envs/s3.sh
 	$(VENV)/bin/python -m pytest -m services $(ARGS)
 
 test-slurm: ## tests on a real Slurm on the loopback, which this installs if it may; many minutes, no part of CI yet

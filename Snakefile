@@ -29,6 +29,8 @@ wildcard_constraints:
     index=r"\d+",
     benchmark=r"[A-Za-z0-9_]+",
     table=r"[A-Za-z0-9_-]+",
+    judge=r"[A-Za-z0-9_-]+",  # an outside judge; a second block beside its rules would undo this one on S3
+    writer=r"base|sft-\d+|round-\d+|reference",  # whose responses it looks at
 
 
 include: "rules/seeds.smk"

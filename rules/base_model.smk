@@ -21,12 +21,14 @@ def base_model_files(run):
 rule base_model:
     input:
         seeds_checked=lambda w: ancient(SHARING.source(f"results/{w.run}/seeds/sft.parquet")),
-        files=lambda w: base_model_files(w.run),
+        files=from_user(lambda w: base_model_files(w.run)),
         # What the script falls back on; named so that an edit is noticed.
-        plain_template=lambda w: (
-            []
-            if cfg(w, "base_model", "chat_template")
-            else os.path.relpath(ROOT / "templates" / "plain.jinja")
+        plain_template=from_user(
+            lambda w: (
+                []
+                if cfg(w, "base_model", "chat_template")
+                else [os.path.relpath(ROOT / "templates" / "plain.jinja")]
+            )
         ),
     output:
         model_outputs("base"),

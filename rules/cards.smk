@@ -54,9 +54,8 @@ def label_sources(w):
 
 def card_template(name):
     """Input function: a template, so that an edit is noticed."""
-    return lambda w: os.path.relpath(
-        ROOT / "templates" / "cards" / f"{name(w) if callable(name) else name}.md.jinja"
-    )
+    folder = ROOT / "templates" / "cards"
+    return lambda w: local(os.path.relpath(folder / f"{name(w) if callable(name) else name}.md.jinja"))
 
 
 def licenses(w):

@@ -22,6 +22,7 @@ from alma.workflow.devices import check_limit, on_gpu
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
 from alma.workflow.sizes import Requests, Sizes
+from alma.workflow.storage import output_path
 from alma.workflow.tracking import missing_packages
 from alma.workflow.variants import Sharing
 
@@ -106,6 +107,14 @@ def from_run(files):
 
     found.own = own
     return found
+
+
+def from_user(files):
+    """Input function: files that no rule makes, read where they lie, also where the results lie in a storage.
+
+    `files` is a function of the wildcards that gives paths.
+    """
+    return lambda w: [local(path) for path in files(w)]
 
 
 def spec(script, *parts, threads=1, **values):
@@ -251,6 +260,10 @@ def begin():
 
 def print_summary(when):
     """What a user reads before and after the jobs; a failure here never fails the run."""
+    stored = workflow.storage_settings.default_storage_prefix
+    if stored:  # nothing is left here to sum up
+        print(f"alma: run '{RUN}'; results and logs go to {stored}/results/{RUN}/")
+        return
     subprocess.run(
         [sys.executable, str(ROOT / "tools" / "summary.py"), when, RUN, final_checkpoint(RUN)], check=False
     )

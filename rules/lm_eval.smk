@@ -43,8 +43,8 @@ def task_files(w):
 
 rule probe_lm_eval:
     input:
-        files=ifeval_files,
-        tasks=task_files,
+        files=from_user(ifeval_files),
+        tasks=from_user(task_files),
     output:
         checked="results/{run}/evaluation/lm_eval.txt",
     log:
@@ -79,7 +79,7 @@ rule measure_ifeval:
                 for c in evaluated_checkpoints(w.run)
             ]
         ),
-        files=ifeval_files,
+        files=from_user(ifeval_files),
         checked=from_run("results/{run}/evaluation/lm_eval.txt"),
     output:
         table=report(
@@ -115,7 +115,7 @@ rule measure_ifeval:
 rule run_harness:
     input:
         model=model("{checkpoint}"),
-        tasks=task_files,
+        tasks=from_user(task_files),
         checked=from_run("results/{run}/evaluation/lm_eval.txt"),
     output:
         results="results/{run}/evaluation/harness/{checkpoint}.parquet",

@@ -5,11 +5,6 @@
 from alma.workflow.config import is_reference_file
 
 
-wildcard_constraints:
-    judge=r"[A-Za-z0-9_-]+",
-    writer=r"base|sft-\d+|round-\d+|reference",  # whose responses a judge looks at
-
-
 def outside_judges(run, *kinds):
     """Names of the judges of a run, of some kinds or of all."""
     judges = cfg(run, "evaluation", "judges")
@@ -74,7 +69,7 @@ def reward_engine(w):
 rule read_reference:
     input:
         prompts=from_run("results/{run}/seeds/eval.parquet"),
-        file=lambda w: [f for f in [cfg(w, "evaluation", "reference")] if is_local(f)],
+        file=from_user(lambda w: [f for f in [cfg(w, "evaluation", "reference")] if is_local(f)]),
     output:
         responses="results/{run}/evaluation/reference/{benchmark}.parquet",
     log:
@@ -102,7 +97,9 @@ rule read_reference:
 
 rule probe_judge:
     input:
-        files=lambda w: local_reward_files(judge_key("model")(w)) if judge_key("kind")(w) == "reward" else [],
+        files=from_user(
+            lambda w: local_reward_files(judge_key("model")(w)) if judge_key("kind")(w) == "reward" else []
+        ),
     output:
         checked="results/{run}/evaluation/judges/{judge}.txt",
     log:
@@ -181,7 +178,7 @@ rule judge_with_reward:
         prompts=from_run("results/{run}/seeds/eval.parquet"),
         responses=from_run(lambda w: written_by(w.run, w.writer, w.benchmark)),
         checked=from_run("results/{run}/evaluation/judges/{judge}.txt"),
-        files=lambda w: local_reward_files(judge_key("model")(w)),
+        files=from_user(lambda w: local_reward_files(judge_key("model")(w))),
     output:
         judged="results/{run}/evaluation/judges/reward/{judge}/{writer}/{benchmark}.parquet",
     log:

@@ -22,7 +22,7 @@ def reported(run):
     """Files of a run that a rule marks with `report()`: what the report shows."""
     asked = [rule for rule in workflow.rules if rule.name not in OPTIONAL or OPTIONAL[rule.name](run)]
     marked = [path for rule in asked for path in rule.output if path.is_flagged("report")]
-    return [str(path.apply_wildcards({"run": run})) for path in marked]
+    return [output_path(path, {"run": run}) for path in marked]
 
 
 def results_of(run):
@@ -434,6 +434,18 @@ localrules:
     report,
 
 
+def storage_options():
+    """Options with which Snakemake finds the results again; the environment has the keys of a storage."""
+    settings = workflow.storage_settings
+    if settings.default_storage_provider is None:
+        return []
+    return [
+        *("--default-storage-provider", settings.default_storage_provider),
+        *("--default-storage-prefix", settings.default_storage_prefix),
+        *("--local-storage-prefix", str(settings.local_storage_prefix)),
+    ]
+
+
 # Snakemake's own report needs Snakemake's records of the jobs, which lie in the working directory.
 rule render_report:
     input:
@@ -452,7 +464,7 @@ rule render_report:
         runtime=NEEDS.minutes(30),
     params:
         spec=spec("render_report"),
-        uncompared=uncompared(settings=config),
+        uncompared=uncompared(settings=config, storage=storage_options()),
     message:
         "Rendering the report"
     script:

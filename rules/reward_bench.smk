@@ -17,7 +17,7 @@ def reward_bench_tables(run):
 
 rule read_reward_bench:
     input:
-        file=lambda w: [source for source in [reward_bench(w)[1]] if source and is_local(source)],
+        file=from_user(lambda w: [source for source in [reward_bench(w)[1]] if source and is_local(source)]),
         judge=from_run("results/{run}/seeds/judge.parquet"),
         heldout=from_run("results/{run}/seeds/judge_heldout.parquet"),
     output:

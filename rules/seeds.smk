@@ -41,7 +41,7 @@ base_tokenizer = from_run(
 
 rule read_seeds:
     input:
-        files=lambda w: local_seed_files(w.run),
+        files=from_user(lambda w: local_seed_files(w.run)),
     output:
         sft="results/{run}/seeds/sft.parquet",
         judge="results/{run}/seeds/judge.parquet",

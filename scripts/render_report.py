@@ -5,13 +5,15 @@ Reads:
 Writes:
     report.html
 Params:
-    settings (the whole config, with which Snakemake is called again for the report; it runs no job).
+    settings (the whole config, with which Snakemake is called again for the report; it runs no job),
+    storage (the options of a storage that holds the results; empty without one).
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from alma.files import atomic_path, write_json
 from alma.workflow.config import ROOT
 
 
-def command(config_file: str | Path, html: str | Path, targets: list[str]) -> list[str]:
+def command(
+    config_file: str | Path, html: str | Path, targets: list[str], storage: Sequence[str] = ()
+) -> list[str]:
     """The call that renders the report of `targets`.
 
     A report takes no lock and starts no job. Targets are the finished inputs of this job, and not the
@@ -27,30 +31,42 @@ def command(config_file: str | Path, html: str | Path, targets: list[str]) -> li
     concerns jobs.
     """
     options = ["--snakefile", str(ROOT / "Snakefile"), "--directory", os.getcwd(), "--nolock"]
-    options += ["--workflow-profile", "none", "--configfile", str(config_file)]
+    options += ["--workflow-profile", "none", "--configfile", str(config_file), *storage]
     return [sys.executable, "-m", "snakemake", *options, "--report", str(html), "--", *targets]
 
 
-def main(contents: list[str], html: str | Path, *, settings: dict[str, Any]) -> None:
+def main(
+    contents: list[str], html: str | Path, *, settings: dict[str, Any], storage: Sequence[str] = ()
+) -> None:
     """Render the report.
+
+    Args:
+        contents: what it shows, as paths from `results/` on.
 
     Raises:
         subprocess.CalledProcessError: Snakemake failed; its message is in the log.
     """
-    # SNAKEMAKE_PROFILE and the like are meant for the run around this job.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+    # SNAKEMAKE_PROFILE and the like are meant for the run around this job; keys of a storage stay.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("SNAKEMAKE_") or key.startswith("SNAKEMAKE_STORAGE_")
+    }
     with tempfile.TemporaryDirectory() as folder:
         # JSON: YAML would read 1e-05, which is how Python writes a small number, as text.
         config_file = Path(folder) / "config.json"
         write_json(config_file, settings)
         made = Path(folder) / "report.html"
-        subprocess.run(command(config_file, made, contents), check=True, env=environment)
+        subprocess.run(command(config_file, made, contents, storage), check=True, env=environment)
         with atomic_path(html) as temporary:
             temporary.write_bytes(made.read_bytes())
 
 
 if "snakemake" in globals():
     from alma.workflow.job import job
+    from alma.workflow.storage import folder_of_job, split_inputs
 
     with job(snakemake) as config:
-        main(list(snakemake.input.contents), snakemake.output.html, **config)
+        folder = folder_of_job(snakemake.log[0], snakemake.wildcards.run)
+        contents, _ = split_inputs(list(snakemake.input.contents), folder)
+        main(contents, snakemake.output.html, **config)

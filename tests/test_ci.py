@@ -75,6 +75,7 @@ def test_the_tests_against_servers_are_named_where_they_are_left_out():
         ("test", "make test-services"),
         ("test-services", "envs/label_studio.sh"),
         ("test-services", "lm_eval.sh"),
+        ("test-services", "s3.sh"),
     )
     for target, words in made:
         printed = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -278,13 +278,15 @@ def write_records(
     inputs: dict[str, str],
     outputs: list[str],
     uncompared: dict[str, Any] | None = None,
+    home: Path = Path(),
 ) -> None:
     """Write the record of every output of a finished job.
 
     Args:
         rule: its name. spec: what decided the result (script, code hash, threads, config with the seed).
         wildcards: of the job. inputs: SHA-256 by path, as `check_inputs` gives it.
-        outputs: paths of the files that the job wrote. uncompared: what else of the config the job got.
+        outputs: paths of the files that the job wrote, relative to `home`. uncompared: what else of the
+            config the job got. home: the folder that holds `results/`.
     """
     facts = {
         "rule": rule,
@@ -303,5 +305,5 @@ def write_records(
         if output.name != "provenance.json":
             by_record.setdefault(record_path(output), []).append(output)
     for record, paths in by_record.items():
-        hashes = {path.name: {"sha256": sha256_of(path), **_stamp(path)} for path in paths}
-        write_json(record, facts | {"outputs": hashes})
+        hashes = {path.name: {"sha256": sha256_of(home / path), **_stamp(home / path)} for path in paths}
+        write_json(home / record, facts | {"outputs": hashes})

@@ -32,6 +32,7 @@ RUNTIME = {
     "alma.workflow.parts": "a resumed job gives the bytes of one that was not stopped (tested)",
     "alma.workflow.quiet": "keeps what a library prints as it starts out of the log",
     "alma.workflow.resume": "a resumed training gives the bytes of one that was not stopped (tested)",
+    "alma.workflow.storage": "which folder stands before the paths of a job's files",
     "alma.workflow.tracking": "sends training curves to a tracker; the weights are the same (tested)",
 }
 

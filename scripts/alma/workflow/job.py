@@ -18,6 +18,7 @@ from alma.workflow import parts
 from alma.workflow.codehash import code_hash
 from alma.workflow.leases import lease
 from alma.workflow.orphan import watch
+from alma.workflow.storage import folder_of_job, split_inputs
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -162,9 +163,12 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         prepare_gpus(_script(spec), gpus)
     watch()
     outputs = [str(path) for path in snakemake.output]
+    wildcards = dict(snakemake.wildcards.items())
+    folder = folder_of_job(str(snakemake.log[0]), wildcards.get("run"))  # of a storage's local copies
     try:
         check_code(spec)
-        inputs = check_inputs([str(path) for path in snakemake.input])
+        stored, others = split_inputs([str(path) for path in snakemake.input], folder)
+        inputs = check_inputs(stored, Path(folder)) | check_inputs(others)
         lease(gpus, tell)
         config = whole_config(spec, uncompared)
         size = config.get("engine", {}).get("save_responses")
@@ -186,7 +190,8 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         )
         os.write(terminal, message.encode())
         os._exit(1)
-    write_records(snakemake.rule, spec, dict(snakemake.wildcards.items()), inputs, outputs, uncompared)
+    made = [path.removeprefix(folder) for path in outputs]
+    write_records(snakemake.rule, spec, wildcards, inputs, made, uncompared, Path(folder))
     if outputs:
         parts.forget(outputs[0])
     _ended_well = True

@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from alma.workflow.storage import folder_of_rule, output_path
+
 
 class Sharing:
     """Answers `source(path)` for the runs of one config.
@@ -72,7 +74,7 @@ class Sharing:
                 if path in found or made is None:
                     continue
                 rule, w = made
-                outputs = [str(output.apply_wildcards(w)) for output in rule.output]
+                outputs = [output_path(output, w) for output in rule.output]
                 found.update(output for output in outputs if not output.endswith("/provenance.json"))
                 todo.extend(self._inputs(rule, w))
             self._artifacts[run] = found
@@ -85,8 +87,11 @@ class Sharing:
 
             found = None
             for rule in self._workflow.rules:
-                if hasattr(rule.params, "spec") and rule.is_producer(path):
-                    found = rule, Wildcards(fromdict=rule.get_wildcards(path))
+                if not hasattr(rule.params, "spec"):
+                    continue
+                place = folder_of_rule(rule.output[0]) + path
+                if rule.is_producer(place):
+                    found = rule, Wildcards(fromdict=rule.get_wildcards(place))
                     break
             self._made_by[path] = found
         return self._made_by[path]
