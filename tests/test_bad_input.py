@@ -273,7 +273,7 @@ def test_embedded_text_is_that_of_text_ids(chat):
             return types.SimpleNamespace(last_hidden_state=torch.zeros(*input_ids.shape, 1))
 
     bad = [attack(token, tokenizer) for token in tokens]
-    pooling.embed_texts(tokenizer, Encoder(), bad, batch=1)
+    pooling.embed_texts(tokenizer, Encoder(), bad, tokens_per_batch=1)
     assert sorted(seen) == sorted(text_ids(tokenizer, text) for text in bad)
 
 
