@@ -14,30 +14,6 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-base=${ALMA_VENV:-$root/.venv}
-venv=${ALMA_LM_EVAL_VENV:-$root/.venv-lm-eval}
-lock=$root/envs/lm_eval.txt
-log=$venv-setup.log
-
-fail() {
-    [[ -s $log ]] && tail -n 20 "$log" >&2
-    echo "lm_eval: $* failed; the whole log: $log" >&2
-    exit 1
-}
-
-[[ -x $base/bin/python ]] || {
-    echo "lm_eval: no environment $base to build on; run bash envs/setup.sh first" >&2
-    exit 1
-}
-below=$("$base/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-stamp="$below $(cat "$base/.alma-stamp" "$lock" 2>/dev/null | sha256sum | cut -d ' ' -f 1)"
-[[ $(cat "$venv/.alma-stamp" 2>/dev/null) == "$stamp" ]] && exit 0
-
-echo "lm_eval: making $venv; details in $log"
-"$base/bin/python" -m venv --clear "$venv" > "$log" 2>&1 || fail "making $venv"
-own=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "$below" > "$own/alma.pth"
-"$venv/bin/python" -m pip install --no-deps --no-input --disable-pip-version-check -r "$lock" >> "$log" 2>&1 ||
-    fail "installing $lock"
-"$venv/bin/python" -c 'import immutabledict, langdetect, lm_eval, nltk, transformers' >> "$log" 2>&1 || fail "importing lm_eval"
-echo "$stamp" > "$venv/.alma-stamp"
+source "$root/envs/layer.sh"
+make_layer lm_eval "${ALMA_LM_EVAL_VENV:-$root/.venv-lm-eval}" "$root/envs/lm_eval.txt" \
+    "immutabledict, langdetect, lm_eval, nltk, transformers"
