@@ -151,7 +151,7 @@ def test_a_judge_is_compared_with_the_better_of_the_shortest_and_the_longest():
     rows = measures_of([short, short, RIGHT], "all", [2], tolerance=0.0, resamples=100, seed=0)
     length = found(rows, "judge_minus_length")  # the shortest is right twice of three times, the judge once
     assert length["choice"] == "shortest" and length["value"] == pytest.approx(1 / 3 - 2 / 3)
-    assert found([*rows], "judge_minus_length", choice="shortest")["prompts"] == 3
+    assert found(rows, "judge_minus_length", choice="shortest")["prompts"] == 3
 
 
 def test_each_kind_has_its_rows_at_the_largest_n():

@@ -176,7 +176,7 @@ def _asked(example: dict[str, Any], openings: Sequence[int]) -> list[tuple[int, 
     First those of the soft targets; then, with `rated`, the rating's first token and its second one after
     each of `openings`.
     """
-    found = [(target["place"], target["after"]) for target in example.get("soft") or ()]
+    found = [(target["place"], target["after"]) for target in example.get("soft", ())]
     if "rated" in example:
         found += [(example["rated"]["place"], token) for token in (-1, *openings)]
     return found

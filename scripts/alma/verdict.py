@@ -339,6 +339,20 @@ def judge_links(
     def ends(row: Row | None) -> Measured:
         return (None, None, None) if row is None else (row["value"], row["low"], row["high"])
 
+    def chosen(name: str, other: str, row: Row | None, advice: str) -> Row:
+        return link(
+            name,
+            f"the judge's choice is better than {other}",
+            f"the judge's choice is no better than {other}",
+            ends(row),
+            0.0,
+            advice=ADVICE[advice],
+            detail=""
+            if row is None
+            else f"{TRUTHS[row['truth']]}, best of {row['n']}, {row['prompts']} prompts",
+            reason="no prompt has checks, or human scores of several responses",
+        )
+
     return [
         link(
             "judge_on_held-out_labels",
@@ -360,30 +374,8 @@ def judge_links(
             detail="" if own is None else f"share of {own['pairs']} pairs, by checks passed",
             reason="no prompt of a benchmark has checks that tell two responses apart",
         ),
-        link(
-            "choice_of_judge_against_random",
-            "the judge's choice is better than a random one",
-            "the judge's choice is no better than a random one",
-            ends(choice),
-            0.0,
-            advice=ADVICE["choice"],
-            detail=""
-            if choice is None
-            else f"{TRUTHS[choice['truth']]}, best of {choice['n']}, {choice['prompts']} prompts",
-            reason="no prompt has checks, or human scores of several responses",
-        ),
-        link(
-            "choice_of_judge_against_length",
-            f"the judge's choice is better than always taking the {by_length}",
-            f"the judge's choice is no better than always taking the {by_length}",
-            ends(length),
-            0.0,
-            advice=ADVICE["length"],
-            detail=""
-            if length is None
-            else f"{TRUTHS[length['truth']]}, best of {length['n']}, {length['prompts']} prompts",
-            reason="no prompt has checks, or human scores of several responses",
-        ),
+        chosen("choice_of_judge_against_random", "a random one", choice, "choice"),
+        chosen("choice_of_judge_against_length", f"always taking the {by_length}", length, "length"),
     ]
 
 
