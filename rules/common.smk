@@ -14,11 +14,12 @@ sys.path.insert(0, str(SCRIPTS))
 from alma.checkpoints import MODEL_FILES
 from alma.errors import InputError, fail_with
 from alma.workflow import run_plan
-from alma.workflow.codehash import code_hash
+from alma.workflow.codehash import code_hashes
 from alma.workflow.comparisons import ablation_tables, controls, replicates
 from alma.workflow.config import check_config, gpus_of_jobs, is_local, parents, run_configs
 from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
 from alma.workflow.devices import check_limit, on_gpu
+from alma.workflow.meaning import remember
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
 from alma.workflow.sizes import Requests, Sizes
@@ -41,7 +42,7 @@ try:
     CONTROLS = controls(config)  # {name of a control: the run that it is a control of}
     SERIES = replicates(RUNS)  # {name of a run: the first that differs from it in seeds alone}
     # as it is when the run is planned
-    CODE = PLAN["code"] if PLAN else {path.stem: code_hash(path) for path in SCRIPTS.glob("*.py")}
+    CODE = PLAN["code"] if PLAN else code_hashes(SCRIPTS)
     ON_GPU = {  # {name of a run: whether its jobs run on GPUs}
         run: on_gpu(values["engine"]["device"], elsewhere=workflow.non_local_exec)
         for run, values in RUNS.items()
@@ -56,6 +57,8 @@ except InputError as error:
 RUN = config["run"]
 # memory, time and disk of the jobs
 NEEDS = Requests({run: Sizes(values, ON_GPU[run]) for run, values in RUNS.items()}, RUN)
+if workflow.is_main_process:
+    remember()
 if workflow.is_main_process and not workflow.dryrun and hold():
     print("alma: the last run was killed and left its lock; it is removed")
 if not install_cutoff():

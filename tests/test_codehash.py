@@ -1,6 +1,7 @@
 """A rule's code hash follows what the code does, in its script and in the modules that it uses."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -262,6 +263,50 @@ def test_words_in_the_shell_change_no_hash_and_the_recipe_changes_its_users(tmp_
     changed = {path.stem for path in scripts if code_hash(path) != before[path.stem]}
     assert "score_responses" in changed
     assert "select_responses" not in changed
+
+
+# what was read is remembered
+
+HASHES = (
+    "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
+    "from alma.workflow import meaning; from alma.workflow.codehash import code_hashes;"
+    "read = []; parse = meaning.ast.parse; meaning.ast.parse = lambda text: read.append(1) or parse(text);"
+    "print(code_hashes(Path(sys.argv[2])), len(read)); meaning.remember()"
+)
+
+
+def in_a_process(folder, scripts):
+    """({script: hash}, number of files that were parsed) in a new process that works in `folder`."""
+    command = [sys.executable, "-c", HASHES, str(ROOT / "scripts"), str(scripts)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    hashes, _, count = done.stdout.strip().rpartition(" ")
+    return ast.literal_eval(hashes), int(count)
+
+
+def test_a_second_process_parses_only_what_was_edited(scripts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    first, parsed = in_a_process(folder, scripts)
+    assert parsed == 6, "files of one text are one"
+    assert in_a_process(folder, scripts) == (first, 0)
+    path = scripts / "alma" / "deep.py"
+    stamp = path.stat()
+    path.write_text("BASE = 9\n")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    second, parsed = in_a_process(folder, scripts)
+    assert parsed == 1 and second["one"] != first["one"] and second["two"] == first["two"]
+    assert second == {path.stem: code_hash(path) for path in scripts.glob("*.py")}
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"reader": "another", "files": {}}', "not JSON"])
+def test_a_memory_that_is_damaged_or_of_other_code_is_read_past(scripts, tmp_path_factory, damage):
+    folder = tmp_path_factory.mktemp("run")
+    first = in_a_process(folder, scripts)
+    memory = folder / ".snakemake" / "alma.code.json"
+    assert memory.is_file()
+    memory.write_text(damage)
+    assert in_a_process(folder, scripts) == first
+    assert in_a_process(folder, scripts) == (first[0], 0), "and written anew"
 
 
 # the same hash in every Python

@@ -39,7 +39,8 @@ def load_schema() -> dict[str, Any]:
     """The config schema as a dict."""
     import yaml
 
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), loader)
 
 
 def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
