@@ -20,6 +20,7 @@ from alma.workflow.config import check_config, gpus_of_jobs, is_local, parents, 
 from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutoff
 from alma.workflow.devices import check_limit, on_gpu
 from alma.workflow.meaning import remember
+from alma.workflow.pacing import install as install_pacing
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
 from alma.workflow.sizes import Requests, Sizes
@@ -63,6 +64,10 @@ if workflow.is_main_process and not workflow.dryrun and hold():
     print("alma: the last run was killed and left its lock; it is removed")
 if not install_cutoff():
     print("alma: this Snakemake has no place for the early cut-off; unchanged results may be made again")
+if not install_pacing():
+    print(
+        "alma: this Snakemake has no place for the pacing of its scheduler; long runs will cost it more time"
+    )
 CONDA = "../envs/cuda.yaml" if any(ON_GPU.values()) else "../envs/cpu.yaml"
 
 
