@@ -1,11 +1,8 @@
-"""Labels as people have them, from raw files to a finished run with nothing edited by hand.
+"""Labels as people have them: raw files, with nothing edited by hand.
 
-tests/support/real_labels.py makes the files and says what is in them.
+tests/support/real_labels.py makes the files and says what is in them. Here they go through a run with
+stand-ins; the run of tests/test_workflow.py, with real models, is made of them too.
 """
-
-import os
-import subprocess
-import sys
 
 import check_lengths
 import fast_run
@@ -13,7 +10,6 @@ import pytest
 import read_seeds
 import real_labels
 import tiny_model
-import yaml
 
 from alma.csv_tables import read_csv_table
 from alma.errors import InputError
@@ -174,34 +170,3 @@ def test_nothing_too_long_reaches_the_engine_in_a_whole_run(corpus, tmp_path):
     assert all(
         [row["response_id"] for row in rows] == [row["response_id"] for row in scored] for rows in judges
     )
-
-
-@pytest.mark.slow
-def test_the_corpus_becomes_a_finished_run(corpus, tmp_path):
-    """tools/alma run, with the sizes of config/test.yaml and the tests' tiny model; every rule runs."""
-    folder, _ = corpus
-    config = yaml.safe_load((ROOT / "config" / "test.yaml").read_text(encoding="utf-8"))
-    base = tiny_model.write_pretrained(tmp_path / "tiny")
-    config |= {"run": "real", "base_model": {"source": str(base), "chat_template": None}}
-    config["labels"] = {"sft": str(folder / "sft.jsonl"), "judge": str(folder / "judge.csv")}
-    config["judge"] |= {"scale": real_labels.SCALE, "benchmark": str(folder / "pairs.jsonl"), "shots": 3}
-    config["evaluation"] |= {"benchmarks": {"real": str(folder / "eval.jsonl")}}
-    (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "alma"), "run", "my.yaml", "--", "--cores", "2"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
-    results = tmp_path / "results" / "real"
-    assert (results / "report.html").stat().st_size > 100_000
-    assert (results / "models" / "round-3" / "model.safetensors").is_file()
-    lengths = {row["set"]: row for row in read_csv_table(results / "tables" / "lengths.csv", "lengths")}
-    answered = read_table(results / "evaluation" / "round-3" / "real.parquet", "evaluation")
-    assert len(answered) == lengths["eval"]["rows"] - lengths["eval"]["too_long"]
-    log = (results / "logs" / "score_heldout" / "judge.log").read_text()
-    assert "left out" in log and "WARNING" not in log

@@ -1,5 +1,7 @@
 """The whole workflow on a tiny model: real tokenizer, real vLLM, real TRL, both objectives.
 
+It starts from raw labels as people have them (tests/support/real_labels.py), with nothing edited by hand.
+
 The tests of this module share one working directory and run in the order of the file.
 """
 
@@ -12,10 +14,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import real_labels
 import tiny_model
 import yaml
 from fast_run import planned
 
+from alma.csv_tables import read_csv_table
 from alma.files import sha256_of
 from alma.tables import read_table, user_text
 from alma.trace.provenance import record_path
@@ -26,11 +30,17 @@ pytestmark = pytest.mark.slow
 
 
 class Workflow:
-    """Runs snakemake on config/test.yaml with the tiny model, in a directory of its own."""
+    """Runs snakemake on config/test.yaml with the tiny model and `labels`, in a directory of its own."""
 
-    def __init__(self, folder, model):
-        self.folder, self.results, self.model = folder, folder / "results" / "test", model
-        self.override = {"base_model": {"source": str(model)}}
+    def __init__(self, folder, model, labels):
+        self.folder, self.results = folder, folder / "results" / "test"
+        self.model, self.labels = model, labels
+        self.override = {
+            "base_model": {"source": str(model)},
+            "labels": {"sft": str(labels / "sft.jsonl"), "judge": str(labels / "judge.csv")},
+            "judge": {"scale": real_labels.SCALE, "benchmark": str(labels / "pairs.jsonl"), "shots": 3},
+            "evaluation": {"benchmarks": {"everyday": str(labels / "eval.jsonl")}},
+        }
 
     def run(self, *arguments, **override):
         config = self.folder / "my.yaml"
@@ -54,7 +64,8 @@ class Workflow:
 @pytest.fixture(scope="module")
 def workflow(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workflow")
-    return Workflow(folder, tiny_model.write_pretrained(folder / "tiny"))
+    real_labels.write(folder / "labels")
+    return Workflow(folder, tiny_model.write_pretrained(folder / "tiny"), folder / "labels")
 
 
 def check(done):
@@ -90,6 +101,16 @@ def test_best_of_n_runs_from_base_to_report(workflow):
     assert "results/test/models/round-3" in printed and "chat" in printed
     report = (workflow.results / "report.html").read_text()
     assert "Progress by checkpoint" in report and len(report) > 100_000
+
+
+def test_rows_that_no_engine_could_read_are_counted_and_left_out(workflow):
+    table = read_csv_table(workflow.results / "tables/lengths.csv", "lengths")
+    lengths = {row["set"]: row for row in table}
+    assert 0 < lengths["eval"]["too_long"] < lengths["eval"]["rows"]
+    answered = workflow.table("evaluation/round-3/everyday.parquet", "evaluation")
+    assert len(answered) == lengths["eval"]["rows"] - lengths["eval"]["too_long"]
+    log = (workflow.results / "logs/score_heldout/judge.log").read_text()
+    assert "left out" in log and "WARNING" not in log
 
 
 def test_the_tables_fit_together(workflow):
@@ -161,7 +182,7 @@ def test_a_second_run_does_nothing(workflow):
 
 def test_other_shards_and_cores_give_the_same_bytes(workflow, tmp_path):
     """SFT, judge and round 2 once more: two shards in place of one, on one core in place of two."""
-    again = Workflow(tmp_path / "again", workflow.model)
+    again = Workflow(tmp_path / "again", workflow.model, workflow.labels)
     shutil.copytree(workflow.folder, again.folder)
     for name in ("models/sft-0", "models/judge", "models/round-2", "rounds/2"):
         shutil.rmtree(again.results / name)
