@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -46,7 +47,7 @@ def row(number):
         "passed": [True, False][: number % 3],
         "score": number / 7 if asked else None,
         "mass": 1.0 if asked else None,
-        "p": [k / 55 for k in range(11)] if asked else None,
+        "p": [k / 64 for k in range(11)] if asked else None,
     }
 
 
@@ -149,6 +150,17 @@ def test_an_error_of_the_program_stays_one(tmp_path):
     write_table(tmp_path / "a.parquet", KIND, [row(0)])
     with pytest.raises(pl.exceptions.PolarsError):
         collect(scan_table(tmp_path / "a.parquet", KIND).filter(pl.col("tokens").str.len_bytes() > 0))
+
+
+def test_the_probabilities_of_a_score_are_eleven_float32(tmp_path):
+    scored = {"response_id": "r", "prompt_id": "p", "score": 1 / 3, "mass": 1 / 3, "p": [1 / 3] * 11}
+    write_table(tmp_path / "a", "score", [scored, scored | {"score": None, "mass": None, "p": None}])
+    first, second = read_table(tmp_path / "a", "score")
+    assert first["p"] == [float(np.float32(1 / 3))] * 11 and first["score"] == first["mass"] == 1 / 3
+    assert second["p"] is second["score"] is None
+    for length in (10, 12):
+        with pytest.raises(pa.ArrowInvalid):
+            write_table(tmp_path / "b", "score", [scored | {"p": [0.0] * length}])
 
 
 def test_messages_are_one_turn():

@@ -44,12 +44,15 @@ _RESPONSE = [
     ("finish_reason", pa.string()),  # stop, or length where the token limit cut it off
     ("tokens", pa.int32()),
 ]
+# The judge's distribution over the ratings 0..10, normalized before it is rounded. A table of scores takes a
+# quarter fewer bytes than with float64, and no reader has a use for the last bits.
+P = pa.list_(pa.float32(), 11)
 _SCORE = [
     ("score", pa.float64()),  # expected rating on 0-10, null where it cannot be read or was not asked for
     # Probability that the judge put on the eleven ratings. It and p are null in an "evaluation" table where
     # the judge was not asked (evaluation.judge_prompts).
     ("mass", pa.float64()),
-    ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
+    ("p", P),
 ]
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -155,7 +158,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt", pa.string()),
             ("response", pa.string()),
             ("score", pa.float64()),  # the seed judge's own real-valued score
-            ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
+            ("p", P),
         ]
     ),
     # what people are asked to rate; which response is whose stands in no file that they see
