@@ -7,6 +7,7 @@ import select_responses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alma.duplicates import folded
 from alma.selection import (
     candidate_keys,
     distinct_candidates,
@@ -238,11 +239,29 @@ def test_without_checks_their_choice_is_random_and_makes_no_pair():
     assert all(pick["rejected"] is None for pick in picks)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(["stop", "length"]), st.booleans())
 def test_a_key_is_null_where_there_is_a_reason(prompt, text, finish, scored):
-    row = response(text, 5.0 if scored else None, finish=finish)
-    frame = pl.DataFrame([row | {"prompt": prompt}], schema_overrides=TYPES)
-    assert (candidate_keys(frame)[0] is None) == (why_out(prompt, row) is not None)
+    same_as_in_python(prompt, [text], finish, scored)
+
+
+ASCII = st.text(st.characters(max_codepoint=127), max_size=12)
+
+
+@settings(deadline=None, max_examples=200)
+@given(ASCII, st.lists(ASCII | st.text(max_size=6), max_size=5), st.sampled_from(["", "one two three four "]))
+def test_ascii_texts_are_compared_as_in_python(prompt, texts, start):
+    same_as_in_python(start + prompt, [start + text for text in texts] + texts, "stop", True)
+
+
+def same_as_in_python(prompt, texts, finish, scored):
+    """A null key for each reason of `why_out`, and one key for each folded text."""
+    rows = [response(text, 5.0 if scored else None, finish=finish) | {"prompt": prompt} for text in texts]
+    keys = candidate_keys(pl.DataFrame(rows, schema_overrides=TYPES)).to_list() if rows else []
+    reasons = [why_out(prompt, row) for row in rows]
+    assert [key is None for key in keys] == [reason is not None for reason in reasons]
+    kept = [(key, folded(text)) for key, text in zip(keys, texts, strict=True) if key is not None]
+    assert len(set(kept)) == len({key for key, _ in kept}) == len({text for _, text in kept})
 
 
 # A shard against the same selection row by row
