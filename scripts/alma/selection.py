@@ -1,10 +1,10 @@
 """Best-of-N and preference pairs: which response is chosen, which is rejected, and which never can be.
 
-All that is done with the responses of a shard is said in polars expressions over its columns. Whether two
-texts are the same, and whether one says another again, follows Python's Unicode rules: where a text is not
-plain ASCII it is compared by itself.
+Whether two texts are the same, and whether one says another again, follows Python's Unicode rules; that is
+computed text by text, once per distinct text. All else is polars expressions over the columns of a shard.
 """
 
+import hashlib
 import json
 import unicodedata
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Fewer shared words say nothing: "Hi" is well answered with "Hi there!", "Red or blue?" with "Red".
 ECHO_WORDS = 4
+_BATCH = 10_000  # texts that are compared at a time: Python's copies of more would fill the memory
 
 
 def _length(text: str) -> float:
@@ -111,48 +112,35 @@ def scored_responses(
         yield scored.join(prompts, on="prompt_id", maintain_order="left")
 
 
-def _candidate_text(prompt: str, response: str) -> str | None:
-    """A response's folded text, by which repeats are found; None for an empty one and for an echo."""
-    text = _text(response)
-    return None if not _has_word(response) or _says_again(_text(prompt), text) else text.folded
+def _keys(rows: "pl.DataFrame") -> list[bytes | None]:
+    """See `candidate_keys`; rows of prompt, response and whether all but the text allows the response."""
+    text = cache(_text)
 
+    def key(prompt: str, response: str) -> bytes | None:
+        if not _has_word(response) or _says_again(text(prompt), text(response)):
+            return None
+        return hashlib.blake2b(text(response).folded.encode(), digest_size=16).digest()
 
-def _folded_ascii(column: str) -> "pl.Expr":
-    """`folded` of ASCII texts, in which lower case and Python's white space are all that it comes to."""
-    import polars as pl
-
-    return pl.col(column).str.to_lowercase().str.replace_all(r"[\t-\r\x1c-\x20]+", " ").str.strip_chars(" ")
+    return [key(prompt, response) if could else None for prompt, response, could in rows.iter_rows()]
 
 
 def candidate_keys(rows: "pl.DataFrame") -> "pl.Series":
     """The key of each response among the candidates for its prompt; null where it can never be chosen.
 
     Responses have one key where their texts differ at most in case, white space and Unicode variants (NFKC).
-    Null is what `why_out` has a reason for. ASCII texts of which neither begins as the other does, nearly
-    all, are done by expressions, the others one by one by Python's Unicode rules.
+    Null is what `why_out` has a reason for.
 
     Args:
         rows: prompt, response, finish_reason (text) and score (float64 or null) of each response.
 
     Returns:
-        uint64, a hash of the folded text that is the same throughout a process, and is not written.
+        binary, 16 bytes each (BLAKE2b of the folded text).
     """
     import polars as pl
 
-    both = ("prompt", "response")
-    ascii_ = pl.all_horizontal(pl.col(both).str.len_bytes() == pl.col(both).str.len_chars())
-    around = "".join(char for char in map(chr, range(128)) if not char.isalnum())
-    prompt, core = (_folded_ascii(column).str.strip_chars(around) for column in both)
-    apart = ~prompt.str.starts_with(core) & ~core.str.starts_with(prompt)  # an empty text begins every other
     could = (pl.col("finish_reason") == "stop") & pl.col("score").is_not_null()
-    texts = rows.select(*both, could=could).with_row_index("row").filter("could").drop("could")
-    plain = texts.filter(ascii_ & apart).select("row", folded=_folded_ascii("response"))
-    others = texts.join(plain, on="row", how="anti")
-    told = [_candidate_text(*pair) for pair in others.select(*both).iter_rows()]
-    others = others.select("row", pl.Series("folded", told, dtype=pl.String))
-    keys = pl.concat([plain, others]).drop_nulls().select("row", key=pl.col("folded").hash())
-    whole = rows.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"))
-    return whole.join(keys, on="row", how="left", maintain_order="left")["key"]
+    parts = rows.select("prompt", "response", could=could).iter_slices(_BATCH)
+    return pl.Series("key", [key for part in parts for key in _keys(part)], dtype=pl.Binary)
 
 
 def passed_shares(rows: "pl.DataFrame") -> "pl.Series":
