@@ -2,7 +2,7 @@
 
 Reads:
     judge/heldout/{base,judge-seed,judge}.parquet: response_id, prompt_id, label (float64 0-10, the
-    mean human score), score (float64 0-10 or null), mass, p (eleven float64). Rows whose prompt_id
+    mean human score), score (float64 0-10 or null), mass, p (eleven float32). Rows whose prompt_id
     starts with "pair:" are the benchmark's: label 10 for chosen, 0 for rejected.
 Writes:
     evaluation/judge.csv, tables/judge_calibration.csv (columns in `alma.csv_schemas`). Pairs are two

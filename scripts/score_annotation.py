@@ -7,7 +7,7 @@ Reads:
     seeds/judge.parquet: rated rows, for a few-shot judge only.
 Writes:
     annotation/scores/{checkpoint}.parquet: response_id, prompt_id, score (float64 0-10 or null), mass
-    (float64), p (eleven float64), a row per response.
+    (float64), p (eleven float32), a row per response.
 Params:
     seed, engine, shots (rated examples in context), score (expected or integer), reading (fast or exact),
     min_mass: as in the rounds; max_unreadable.

@@ -5,7 +5,7 @@ Reads:
     judge/samples/{checkpoint}.parquet: prompt_id, prompt, response_id, response, of each SFT checkpoint.
 Writes:
     judge/distillation.parquet: prompt_id, response_id, prompt, response, score (float64 0-10), p (eleven
-    float64, the judge's distribution over the ratings).
+    float32, the judge's distribution over the ratings).
 Params:
     seed, engine, pairs (how many of the responses to take), reading (fast or exact), min_mass,
     max_unreadable.

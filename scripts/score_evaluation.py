@@ -8,7 +8,7 @@ Reads:
     scored, and the judge reads what stood before it as the prompt (`alma.turns.transcript`).
 Writes:
     evaluation/{checkpoint}/{benchmark}.parquet: the same rows with score (float64 0-10 or null),
-    mass (float64) and p (eleven float64), without `messages`. The three are null where the judge was not
+    mass (float64) and p (eleven float32), without `messages`. The three are null where the judge was not
     asked.
 Params:
     seed (of the main run), judge_prompts (prompts whose responses are scored, null for all), engine, reading

@@ -12,24 +12,13 @@ Params:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alma.selection import select
+from alma.selection import candidate_keys, distinct_candidates, passed_shares, scored_responses, select
+from alma.tables import collect, frame_schema, scan_table, scan_tables, write_frames
 
-
-def join_scores(
-    responses: list[dict[str, Any]], scores: list[dict[str, Any]]
-) -> dict[str, list[dict[str, Any]]]:
-    """Responses with their scores by prompt_id; joined by response_id, never by position.
-
-    Raises:
-        KeyError: a response was not scored (an error in the program).
-    """
-    by_id = {row["response_id"]: row["score"] for row in scores}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in responses:
-        found.setdefault(row["prompt_id"], []).append(row | {"score": by_id[row["response_id"]]})
-    return found
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def main(
@@ -42,30 +31,38 @@ def main(
     selection: str,
     tie_tolerance: float,
 ) -> None:
-    """Select for every prompt, in the order of the prompts; prompts without a candidate are left out."""
-    from alma.tables import read_table, read_tables, write_table
+    """Select for every prompt, in the order of the prompts; prompts without a candidate are left out.
 
-    joined = join_scores(read_tables(responses, "response"), read_tables(scores, "score"))
-    prompt_rows = read_table(prompts, "round_prompt")
-    chosen = [
-        select(
-            row,
-            joined.get(row["prompt_id"], []),
-            seed=seed,
-            selection=selection,
-            tie_tolerance=tie_tolerance,
-        )
-        for row in prompt_rows
-    ]
-    rows = [row for row in chosen if row is not None]
-    pairs = sum(row["rejected"] is not None for row in rows)
-    print(f"{len(prompt_rows)} prompts: {len(rows)} with a chosen response, {pairs} with a preference pair")
+    The texts are read twice, file by file, and kept of what is chosen or rejected alone.
+    """
+    import polars as pl
+
+    def without_texts(rows: "pl.DataFrame") -> "pl.DataFrame":
+        none = pl.lit(None, pl.Float64).alias("share")
+        share = passed_shares(rows) if selection == "checks" else none
+        rows = rows.with_columns(candidate_keys(rows), share)
+        return rows.select("prompt_id", "response_id", "sample", "score", "key", "share")
+
+    asked = collect(scan_table(prompts, "round_prompt").select("prompt_id", "prompt", "checks"))
+    rows = pl.concat([without_texts(part) for part in scored_responses(asked, responses, scores)])
+    choices = select(distinct_candidates(rows), seed=seed, selection=selection, tie_tolerance=tie_tolerance)
+    named = pl.concat([choices["chosen_id"], choices["rejected_id"]]).alias("response_id").to_frame()
+    texts = collect(
+        scan_tables(responses, "response")
+        .select("response_id", "response")
+        .join(named.lazy(), on="response_id", how="semi")
+    )
+    found = asked.join(choices, on="prompt_id", maintain_order="left")
+    for verdict in ("chosen", "rejected"):
+        said = texts.rename({"response_id": f"{verdict}_id", "response": verdict})
+        found = found.join(said, on=f"{verdict}_id", how="left", maintain_order="left")
+    found = found.select(frame_schema("selected").names())
+    pairs = found["rejected_id"].count()
+    print(f"{len(asked)} prompts: {len(found)} with a chosen response, {pairs} with a preference pair")
     if selection == "checks":
-        stated = sum(row["checks"] != "[]" for row in prompt_rows)
-        print(
-            f"{stated} prompts state checks; the choice for the other {len(prompt_rows) - stated} is random"
-        )
-    write_table(selected, "selected", rows)
+        without = (asked["checks"] == "[]").sum()
+        print(f"{len(asked) - without} prompts state checks; the choice for the other {without} is random")
+    write_frames(selected, "selected", [found])
 
 
 if "snakemake" in globals():

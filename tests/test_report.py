@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from html import escape
 from pathlib import Path
 
+import build_dataset
 import chat
 import evaluate_judge
 import fake_run
@@ -25,16 +26,21 @@ import plot_prompts
 import plot_scores
 import plot_selection
 import plot_training
+import polars as pl
 import pytest
 import read_seeds
 import render_report
 import summarize_evaluation
 import summary
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rule_texts import written_rules
 
 from alma.csv_tables import read_csv_table
-from alma.tables import read_table, read_tables, write_table
+from alma.errors import InputError
+from alma.statistics import spearman
+from alma.tables import assistant, read_table, read_tables, user, write_table
 from alma.workflow.config import ROOT
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -251,16 +257,16 @@ def small_round(root, texts):
 
 
 def test_the_length_ratio_has_an_interval_over_prompts():
-    found = measure_round.Measures(["sft-0"], 0)
-    found.chosen = {key: [10.0, 20.0, 12.0] for key in ("words", "tokens")}
-    found.pool = {key: [10.0, 10.0, 10.0] for key in ("words", "tokens")}
-    row = found.length_row(0, 300)
+    chosen = pl.DataFrame({key: [10, 20, 12] for key in ("words", "tokens")})
+    chosen = chosen.with_columns(pool_words=10.0, pool_tokens=10.0)
+    sampled = pl.DataFrame({"words": [10], "finish_reason": ["stop"]})
+    row = measure_round.length_row(chosen, sampled, pl.Series([0.5]), 0, 300)
     assert row["ratio"] == pytest.approx(1.4)
     assert 1.0 <= row["ratio_low"] < 1.4 < row["ratio_high"] <= 2.0
 
 
 def test_quantiles_of_the_scores_by_hand():
-    row = measure_round.score_row("sft-0", [*map(float, range(100, -1, -1)), None])
+    row = measure_round.score_row("sft-0", pl.Series([*map(float, range(100, -1, -1)), None]))
     assert row == {
         "source": "sft-0",
         "responses": 102,
@@ -268,34 +274,103 @@ def test_quantiles_of_the_scores_by_hand():
         "mean": 50.0,
         **{"p05": 5.0, "p25": 25.0, "p50": 50.0, "p75": 75.0, "p95": 95.0},
     }
-    empty = measure_round.score_row("sft-0", [None, None])
+    empty = measure_round.score_row("sft-0", pl.Series([None, None], dtype=pl.Float64))
     assert (empty["responses"], empty["unreadable"], empty["mean"], empty["p50"]) == (2, 2, None, None)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from([0.5, 1.0, 1.25, 9.0]), st.integers(0, 4)), max_size=9), max_size=4
+    )
+)
+def test_rank_correlations_are_scipys(prompts):
+    rows = [(place, *row) for place, group in enumerate(prompts) for row in group]
+    schema = {"place": pl.UInt32, "score": pl.Float64, "words": pl.Int32}
+    found = measure_round.rank_correlations(pl.DataFrame(rows, schema=schema, orient="row")).rows()
+    by_hand = [
+        (place, spearman(*zip(*group, strict=True)) if group else None) for place, group in enumerate(prompts)
+    ]
+    expected = [(place, value) for place, value in by_hand if value is not None]
+    assert [place for place, _ in found] == [place for place, _ in expected]
+    assert [value for _, value in found] == pytest.approx([value for _, value in expected], abs=1e-12)
+
+
 def test_candidates_are_read_from_the_best_to_the_unreadable():
-    keys = {"checkpoint": "sft-0", "finish_reason": "stop", "tokens": 3, "response": "x"}
     scores = [None, 0.0, 7.0, 2.0, 7.0]
-    rows = [keys | {"response_id": f"r{i}", "sample": i, "score": score} for i, score in enumerate(scores)]
-    prompt = {"prompt_id": "p", "prompt": "Say something."}
-    selected = {"chosen_id": "r2", "rejected_id": "r3"}
-    found = measure_round.candidate_rows(prompt, rows[::-1], selected)
+    rows = pl.DataFrame(
+        {"response_id": [f"r{i}" for i in range(5)], "sample": range(5), "score": scores}
+    ).with_columns(
+        place=0, checkpoint=pl.lit("sft-0"), finish_reason=pl.lit("stop"), tokens=3, response=pl.lit("x")
+    )
+    prompt = pl.DataFrame({"place": [0], "prompt_id": ["p"], "prompt": ["Say something."]})
+    selected = pl.DataFrame({"chosen_id": ["r2"], "rejected_id": ["r3"]})
+    found = measure_round.candidate_rows(prompt, rows.reverse(), selected)
     told = [(row["response_id"], row["verdict"]) for row in found]
     assert told == [("r2", "chosen"), ("r4", ""), ("r3", "rejected"), ("r1", ""), ("r0", "")]
-    assert {row["verdict"] for row in measure_round.candidate_rows(prompt, rows, None)} == {""}
+    none = measure_round.candidate_rows(prompt, rows, selected.clear())
+    assert {row["verdict"] for row in none} == {""}
 
 
 def test_only_the_first_prompts_of_a_round_are_kept_for_reading(tmp_path, monkeypatch):
-    small_round(tmp_path, [(4, 3.0, "stop"), (8, 5.0, "stop")])
-    for limit, expected in ((4, 2), (0, 2)):  # one prompt at least
+    fake_run.write_round(tmp_path, fake_run.random.Random(0), 2, prompts=7, samples=8)
+    asked = [row["prompt_id"] for row in read_table(tmp_path / "rounds/2/prompts/0.parquet", "round_prompt")]
+    for limit, expected in ((24, 3), (0, 1)):  # one prompt at least
         monkeypatch.setattr(measure_round, "READABLE_CANDIDATES", limit)
-        measure(tmp_path, 2, samples=4)
-        assert len(read_csv_table(tmp_path / "tables/rounds/2/candidates.csv", "candidates")) == expected
-    kept = measure_round.Measures(["sft-0"], readable_prompts=1)
-    row = {"response_id": "r", "checkpoint": "sft-0", "sample": 0, "score": 1.0, "words": 1}
-    row |= {"finish_reason": "stop", "tokens": 3, "response": "x"}
-    for name in "ab":
-        kept.add({"prompt_id": name, "prompt": "Say something."}, [row], None)
-    assert [row["prompt_id"] for row in kept.candidates] == ["a"] and kept.prompts == 2
+        measure(tmp_path, 2)
+        rows = read_csv_table(tmp_path / "tables/rounds/2/candidates.csv", "candidates")
+        assert list(dict.fromkeys(row["prompt_id"] for row in rows)) == asked[:expected]
+        assert len(rows) == 8 * expected
+
+
+def in_shards(root, other, size):
+    """A fake round of one shard, with other shards: the paths that `measure_round.main` reads."""
+    asked = read_table(root / "rounds/2/prompts/0.parquet", "round_prompt")
+    found = {"prompts": [], "samples": [], "scores": [], "selected": []}
+    kinds = {"prompts": "round_prompt", "samples": "response", "scores": "score", "selected": "selected"}
+    for shard, start in enumerate(range(0, len(asked), size)):
+        part = {row["prompt_id"] for row in asked[start : start + size]}
+        for name, kind in kinds.items():
+            for path in sorted((root / f"rounds/2/{name}").rglob("*.parquet")):
+                rows = [row for row in read_table(path, kind) if row["prompt_id"] in part]
+                made = other / name / str(shard) / path.parent.name
+                write_table(made, kind, rows)
+                found[name].append(str(made))
+    return list(found.values())
+
+
+def test_shards_change_no_byte_of_the_data_sets_and_measures(tmp_path):
+    fake_run.write_round(tmp_path, fake_run.random.Random(1), 2, prompts=11, samples=8)
+    written = []
+    for size in (11, 4, 1):
+        folder = tmp_path / f"shards-{size}"
+        files = in_shards(tmp_path, folder, size)
+        outputs = [
+            folder / "out" / name for name in ("scores", "length", "candidates", "dataset", "preferences")
+        ]
+        names = list(fake_run.SAMPLED[2])
+        options = {"checkpoints": names, "samples_per_prompt": 8, "seed": 0, "resamples": 100}
+        measure_round.main(*files, *outputs[:3], round_=2, **options)
+        build_dataset.main(files[3], *outputs[3:], round_=2)
+        written.append([path.read_bytes() for path in outputs])
+    assert written[0] == written[1] == written[2]
+    rows = read_table(tmp_path / "rounds/2/selected/0.parquet", "selected")
+    examples = read_table(outputs[3], "dataset")
+    assert [(row["prompt"], row["completion"]) for row in examples] == [
+        (user(row["prompt"]), assistant(row["chosen"])) for row in rows
+    ]
+    pairs = [row for row in rows if row["rejected"] is not None]
+    assert pairs
+    assert [
+        (row["prompt_id"], row["chosen"], row["rejected"]) for row in read_table(outputs[4], "preferences")
+    ] == [(row["prompt_id"], assistant(row["chosen"]), assistant(row["rejected"])) for row in pairs]
+
+
+def test_a_round_without_a_chosen_response_is_refused(tmp_path):
+    write_table(tmp_path / "selected", "selected", [])
+    with pytest.raises(InputError, match="round 2: no prompt has a response that can be chosen"):
+        build_dataset.main([tmp_path / "selected"], tmp_path / "a", tmp_path / "b", round_=2)
+    assert not (tmp_path / "a").exists()
 
 
 def test_length_ratio_by_hand(tmp_path):

@@ -279,7 +279,9 @@ def test_each_prompt_is_answered_as_often_as_asked_with_seeds_of_its_own(tmp_pat
     rows = sample(tmp_path)
     monkeypatch.setattr(
         "alma.fitting.score_fitting",
-        lambda engine, pairs, **_: [{"score": len(text) / 2, "mass": 1.0, "p": []} for _, text in pairs],
+        lambda engine, pairs, **_: [
+            {"score": len(text) / 2, "mass": 1.0, "p": [0.0] * 11} for _, text in pairs
+        ],
     )
     scored = {row["response_id"]: row["score"] for row in score(tmp_path)}
     assert scored == {row["response_id"]: len(row["response"]) / 2 for row in rows}
@@ -312,13 +314,13 @@ def write_tables(folder, sampled, rated):
         row = {"checkpoint": "sft-0", "sample": i, "seed": i, "response": text, "finish_reason": finish}
         row |= {"tokens": 9, "prompt": prompts[name], "benchmark": "b" if name == "p3" else "a"}
         responses.append(ids | row)
-        scores.append(ids | {"score": value, "mass": 1.0, "p": []})
+        scores.append(ids | {"score": value, "mass": 1.0, "p": [0.0] * 11})
     for i, (name, text, label, value, rating) in enumerate(rated):
         ids = {"prompt_id": name, "response_id": f"h{i}"}
         texts.append(ids | {"annotator": 0, "prompt": "Say it.", "response": text, "score": label})
         p = [float(k == rating) for k in range(11)]
         judged.append(ids | {"label": label, "score": value, "mass": 1.0, "p": p})
-    pair = {"prompt_id": "pair:x:0", "score": 5.0, "mass": 1.0, "p": []}
+    pair = {"prompt_id": "pair:x:0", "score": 5.0, "mass": 1.0, "p": [0.0] * 11}
     judged += [pair | {"response_id": f"pair{label}", "label": label} for label in (0.0, 10.0)]
     for name, kind, rows in (
         *(

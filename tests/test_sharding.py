@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alma.ids import content_id, hashed_int, request_seed
+from alma.ids import content_id, hashed_int, hashed_ints, request_seed
 from alma.workflow.sharding import block_samples, ceil_div, even_range, shard_range
 
 COUNT = st.integers(1, 500)
@@ -84,3 +84,12 @@ def test_ids_and_seeds_are_what_they_were():
     assert content_id("prompt", "Größe") == "6147c71be6a10024"
     assert hashed_int("a", [1, "b"]) == 8427110051396287063
     assert hashed_int("a", [1, "b"], bits=31) == 1962089457
+
+
+@given(
+    st.lists(st.text(), max_size=5), st.sampled_from([31, 63]), st.sampled_from(["best", 7, [0, "ü"], 1.5])
+)
+def test_a_column_of_hashes_is_one_hash_each(texts, bits, part):
+    """Id columns are hashed at once; the values are those of one at a time, whatever the text."""
+    for parts in ((part,), (part, None, "x")):
+        assert hashed_ints(parts, texts, bits) == [hashed_int(*parts, text, bits=bits) for text in texts]

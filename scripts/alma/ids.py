@@ -6,6 +6,7 @@ or reordered, and a response keeps its seed whatever shard or process it is samp
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -22,6 +23,25 @@ def content_id(*parts: Any) -> str:
 def hashed_int(*parts: Any, bits: int = 63) -> int:
     """Uniform integer in [0, 2**bits) that depends on `parts` alone."""
     return int.from_bytes(_digest(parts)[:8], "big") >> (64 - bits)
+
+
+def hashed_ints(parts: tuple[Any, ...], texts: Iterable[str], bits: int = 63) -> list[int]:
+    """`hashed_int(*parts, text)` of each text: a column at once, whose common beginning is hashed once.
+
+    Args:
+        parts: one or more, what the hashes are seeded with.
+        texts: the last part of each hash.
+    """
+    start = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))[:-1] + ","
+    state = hashlib.sha256(start.encode("utf-8", "surrogatepass"))
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+
+    def hashed(text: str) -> int:
+        copy = state.copy()
+        copy.update(f"{encode(text)}]".encode("utf-8", "surrogatepass"))
+        return int.from_bytes(copy.digest()[:8], "big") >> (64 - bits)
+
+    return [hashed(text) for text in texts]
 
 
 def request_seed(seed: int, round_: int | str, checkpoint: str, prompt_id: str, sample: int) -> int:

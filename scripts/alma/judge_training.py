@@ -110,7 +110,8 @@ def distillation_targets(rows: list[dict[str, Any]], target: str, seed: list[Any
         if target == "integer":
             return certain(floor(row["score"] + 0.5))
         drawn = hashed_int(*seed, "rating", row["response_id"]) / 2**63
-        return certain(min(bisect_right(list(accumulate(row["p"])), drawn), 10))
+        below = list(accumulate(row["p"]))  # up to 1, but for the rounding of p
+        return certain(min(bisect_right(below, drawn * below[-1]), 10))
 
     return [row | {"p": aim(row)} for row in rows]
 

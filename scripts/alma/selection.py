@@ -1,15 +1,27 @@
-"""Best-of-N and preference pairs: which response is chosen, which is rejected, and which never can be."""
+"""Best-of-N and preference pairs: which response is chosen, which is rejected, and which never can be.
 
+Whether two texts are the same, and whether one says another again, follows Python's Unicode rules; that is
+computed text by text, once per distinct text. All else is polars expressions over the columns of a shard.
+"""
+
+import hashlib
 import json
 import unicodedata
-from typing import Any
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alma.checks import run_checks
 from alma.duplicates import folded, folded_words
-from alma.ids import hashed_int
+from alma.ids import hashed_ints
+from alma.tables import collect, scan_table, scan_tables
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Fewer shared words say nothing: "Hi" is well answered with "Hi there!", "Red or blue?" with "Red".
 ECHO_WORDS = 4
+_BATCH = 10_000  # texts that are compared at a time: Python's copies of more would fill the memory
 
 
 def _length(text: str) -> float:
@@ -18,11 +30,26 @@ def _length(text: str) -> float:
     return sum(max(1.0, count / 2) for count in wide)
 
 
-def _core(text: str) -> str:
-    """A folded text without what stands around its first and last letter or digit."""
+class _Text(NamedTuple):
+    """What is compared of a text."""
+
+    folded: str
+    core: str  # the folded text without what stands around its first and last letter or digit
+
+
+def _text(text: str) -> _Text:
     text = folded(text)
-    places = [i for i, char in enumerate(text) if char.isalnum()]
-    return text[places[0] : places[-1] + 1] if places else ""
+    first = next((i for i, char in enumerate(text) if char.isalnum()), len(text))
+    after = next((i for i in range(len(text), first, -1) if text[i - 1].isalnum()), first)
+    return _Text(text, text[first:after])
+
+
+def _says_again(prompt: _Text, response: _Text) -> bool:
+    if prompt.folded == response.folded:
+        return True
+    shorter, longer = sorted((prompt.core, response.core), key=len)
+    ends = not longer[len(shorter) : len(shorter) + 1].isalnum()
+    return longer.startswith(shorter) and ends and _length(shorter) >= ECHO_WORDS
 
 
 def is_echo(prompt: str, response: str) -> bool:
@@ -38,18 +65,18 @@ def is_echo(prompt: str, response: str) -> bool:
     The last two are compared without the punctuation around either text, end at a word's end, and need
     at least `ECHO_WORDS` words in common.
     """
-    if folded(prompt) == folded(response):
-        return True
-    shorter, longer = sorted((_core(prompt), _core(response)), key=len)
-    ends = not longer[len(shorter) : len(shorter) + 1].isalnum()
-    return longer.startswith(shorter) and ends and _length(shorter) >= ECHO_WORDS
+    return _says_again(_text(prompt), _text(response))
+
+
+def _has_word(text: str) -> bool:
+    return any(char.isalnum() for char in text)
 
 
 def why_out(prompt: str, response: dict[str, Any]) -> str | None:
     """Why a response can never be chosen, in words; None where it may be."""
     if response["finish_reason"] != "stop":
         return "cut off"
-    if not any(c.isalnum() for c in response["response"]):
+    if not _has_word(response["response"]):
         return "empty"
     if is_echo(prompt, response["response"]):
         return "echo of the prompt"
@@ -61,98 +88,151 @@ def is_eligible(prompt: str, response: dict[str, Any]) -> bool:
     return why_out(prompt, response) is None
 
 
-def distinct_candidates(prompt: str, responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Eligible responses without repeats, each with `multiplicity`; a text's first sample stands for it."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in sorted(responses, key=lambda row: (row["sample"], row["response_id"])):
-        if is_eligible(prompt, row):
-            key = folded(row["response"])
-            if key in found:
-                found[key]["multiplicity"] += 1
-            else:
-                found[key] = row | {"multiplicity": 1}
-    return list(found.values())
+def scored_responses(
+    prompts: "pl.DataFrame", responses: list[str], scores: list[str]
+) -> Iterator["pl.DataFrame"]:
+    """The responses to some prompts with their scores, file by file: texts of one file are held at a time.
 
+    Args:
+        prompts: prompt_id and what else each response is to carry of its prompt.
+        responses, scores: files of a shard; joined by response_id, never by position.
 
-def best_of(candidates: list[dict[str, Any]], tolerance: float, seed: list[Any]) -> dict[str, Any]:
-    """Candidate with the highest score; ties within `tolerance` are broken by a seeded hash.
+    Yields:
+        The columns of a "response" table, score and those of `prompts`, in the order of the file.
 
-    Never by position: position follows the checkpoint, and would favor one.
+    Raises:
+        KeyError: a response was not scored (an error in the program).
     """
-    top = max(row["score"] for row in candidates)
-    tied = [row for row in candidates if row["score"] >= top - tolerance]
-    return min(tied, key=lambda row: hashed_int(seed, "best", row["response_id"]))
+    known = collect(scan_tables(scores, "score").select("response_id", "score"))
+    for path in responses:
+        rows = collect(scan_table(path, "response"))
+        scored = rows.join(known, on="response_id", maintain_order="left")
+        if len(scored) != len(rows):
+            raise KeyError(f"{path}: {len(rows)} responses, with {len(scored)} rows in the score tables")
+        yield scored.join(prompts, on="prompt_id", maintain_order="left")
 
 
-def best_by_checks(candidates: list[dict[str, Any]], seed: list[Any]) -> dict[str, Any]:
-    """Candidate with the largest `share` of checks passed; ties are broken by a seeded hash.
+def _keys(rows: "pl.DataFrame") -> list[bytes | None]:
+    """See `candidate_keys`; rows of prompt, response and whether all but the text allows the response."""
+    text = cache(_text)
 
-    Not by the judge's score: this choice is the ceiling that the judge is held against.
+    def key(prompt: str, response: str) -> bytes | None:
+        if not _has_word(response) or _says_again(text(prompt), text(response)):
+            return None
+        return hashlib.blake2b(text(response).folded.encode(), digest_size=16).digest()
+
+    return [key(prompt, response) if could else None for prompt, response, could in rows.iter_rows()]
+
+
+def candidate_keys(rows: "pl.DataFrame") -> "pl.Series":
+    """The key of each response among the candidates for its prompt; null where it can never be chosen.
+
+    Responses have one key where their texts differ at most in case, white space and Unicode variants (NFKC).
+    Null is what `why_out` has a reason for.
+
+    Args:
+        rows: prompt, response, finish_reason (text) and score (float64 or null) of each response.
+
+    Returns:
+        binary, 16 bytes each (BLAKE2b of the folded text).
     """
-    return min(candidates, key=lambda row: (-row["share"], hashed_int(seed, "checks", row["response_id"])))
+    import polars as pl
+
+    could = (pl.col("finish_reason") == "stop") & pl.col("score").is_not_null()
+    parts = rows.select("prompt", "response", could=could).iter_slices(_BATCH)
+    return pl.Series("key", [key for part in parts for key in _keys(part)], dtype=pl.Binary)
+
+
+def passed_shares(rows: "pl.DataFrame") -> "pl.Series":
+    """Share of its prompt's `checks` (JSON list) that each `response` passes, null without checks."""
+    import polars as pl
+
+    read = cache(json.loads)
+
+    def share(checks: str, response: str) -> float | None:
+        passed = run_checks(read(checks), response)
+        return sum(passed) / len(passed) if passed else None
+
+    found = [share(checks, response) for checks, response in rows.select("checks", "response").iter_rows()]
+    return pl.Series("share", found, dtype=pl.Float64)
+
+
+def distinct_candidates(rows: "pl.DataFrame") -> "pl.DataFrame":
+    """Eligible responses without repeats, each with `multiplicity`; a text's first sample stands for it.
+
+    Args:
+        rows: prompt_id, response_id, sample and key (`candidate_keys`), in any order, and other columns.
+    """
+    import polars as pl
+
+    first = rows.filter(pl.col("key").is_not_null()).sort("sample", "response_id")
+    return first.group_by("prompt_id", "key", maintain_order=True).agg(
+        pl.all().first(), pl.len().alias("multiplicity")
+    )
+
+
+def _first_per_prompt(rows: "pl.DataFrame", *keys: str, descending: bool = False) -> "pl.DataFrame":
+    """The row of each prompt that is first by the keys; `descending` is for the first key."""
+    turned = [descending] + [False] * (len(keys) + 1)
+    ordered = rows.sort(*keys, "sample", "response_id", descending=turned)
+    return ordered.unique("prompt_id", keep="first", maintain_order=True)
 
 
 def select(
-    prompt: dict[str, Any],
-    responses: list[dict[str, Any]],
-    *,
-    seed: list[Any],
-    selection: str,
-    tie_tolerance: float,
-) -> dict[str, Any] | None:
-    """The chosen and the rejected response of one prompt, or None where no response can be chosen.
+    candidates: "pl.DataFrame", *, seed: list[Any], selection: str, tie_tolerance: float
+) -> "pl.DataFrame":
+    """The chosen and the rejected response of every prompt that has a candidate.
 
     Args:
-        prompt: row with prompt_id, prompt and checks (JSON list).
-        responses: response rows with `score`, in any order.
-        seed: what the hashes are seeded with.
+        candidates: of `distinct_candidates`: prompt_id, response_id, sample, score, multiplicity and share
+            (float64, `passed_shares`; read under "checks" alone), in any order.
+        seed: what the hashes are seeded with. Ties are broken by them and never by position: position follows
+            the checkpoint, and would favor one.
         selection: "best" (highest score), "random" (any eligible sample, the control) or "checks" (largest
-            share of the checks that the prompt states, for studies; a prompt that states none is chosen for
-            at random).
+            share of the checks that the prompt states, for studies: the ceiling that the judge is held
+            against, in which its score has no part; a prompt that states none is chosen for at random).
         tie_tolerance: scores this close are equal.
 
     Returns:
-        A row of the "selected" table. `rejected` is a random other candidate, weighted by how often
-        it was sampled, with a lower score (under "checks" a lower share; under "random" any); it is null
-        where there is none such, or all scores tie.
+        prompt_id, chosen_id, chosen_score, rejected_id, rejected_score, candidates (int32), in no set order.
+        The rejected one is a random other candidate, weighted by how often it was sampled, with a lower
+        score (under "checks" a lower share; under "random" any); it is null where there is none such, or all
+        scores tie.
     """
-    candidates = distinct_candidates(prompt["prompt"], responses)
-    if not candidates:
-        return None
+    import polars as pl
 
-    def random_order(row: dict[str, Any]) -> float:
-        # Weighted by multiplicity: the largest u ** (1 / w) wins (Efraimidis and Spirakis, 2006).
-        u = (hashed_int(seed, "random", row["response_id"]) + 1) / 2**63
-        return 1.0 - u ** (1.0 / row["multiplicity"])
+    def hashes(name: str, rows: "pl.DataFrame") -> "pl.Series":
+        return pl.Series("tie", hashed_ints((seed, name), rows["response_id"]), dtype=pl.UInt64)
 
-    checks = json.loads(prompt["checks"]) if selection == "checks" else []
-    if checks:
-        for row in candidates:
-            passed = run_checks(checks, row["response"])
-            row["share"] = sum(passed) / len(passed)
-        chosen = best_by_checks(candidates, seed)
-    elif selection != "best":
-        chosen = min(candidates, key=random_order)
+    # Weighted by multiplicity: the largest u ** (1 / w) wins (Efraimidis and Spirakis, 2006).
+    drawn = zip(hashes("random", candidates), candidates["multiplicity"], strict=True)
+    random = [1.0 - ((number + 1) / 2**63) ** (1.0 / weight) for number, weight in drawn]
+    score = pl.col("score")
+    rows = candidates.with_columns(
+        pl.Series("random", random, dtype=pl.Float64),
+        top=score.max().over("prompt_id"),
+        differ=(score.max() - score.min() > tie_tolerance).over("prompt_id"),
+        candidates=pl.len().over("prompt_id").cast(pl.Int32),
+    )
+    if selection == "best":
+        tied = rows.filter(score >= pl.col("top") - tie_tolerance)
+        chosen = _first_per_prompt(tied.with_columns(hashes("best", tied)), "tie")
+        lower = pl.col("differ") & (score < pl.col("chosen_score") - tie_tolerance)
+    elif selection == "checks":
+        tie = pl.when(pl.col("share").is_not_null()).then(hashes("checks", rows))
+        chosen = _first_per_prompt(rows.with_columns(tie=tie), "share", "tie", "random", descending=True)
+        lower = pl.col("share") < pl.col("chosen_share")
     else:
-        chosen = best_of(candidates, tie_tolerance, seed)
-    scores = [row["score"] for row in candidates]
-    rejected: dict[str, Any] | None = None
-    if selection == "checks":
-        others = [row for row in candidates if checks and row["share"] < chosen["share"]]
-        rejected = min(others, key=random_order, default=None)
-    elif max(scores) - min(scores) > tie_tolerance:
-        others = [row for row in candidates if row["score"] < chosen["score"] - tie_tolerance]
-        if selection == "random":
-            others = [row for row in candidates if row is not chosen]
-        rejected = min(others, key=random_order, default=None)
-    return {
-        "prompt_id": prompt["prompt_id"],
-        "prompt": prompt["prompt"],
-        "chosen": chosen["response"],
-        "chosen_score": chosen["score"],
-        "chosen_id": chosen["response_id"],
-        "rejected": rejected["response"] if rejected else None,
-        "rejected_score": rejected["score"] if rejected else None,
-        "rejected_id": rejected["response_id"] if rejected else None,
-        "candidates": len(candidates),
-    }
+        chosen = _first_per_prompt(rows, "random")
+        lower = pl.col("differ") & (pl.col("response_id") != pl.col("chosen_id"))
+    chosen = chosen.select(
+        "prompt_id",
+        pl.col("response_id").alias("chosen_id"),
+        pl.col("score", "share").name.prefix("chosen_"),
+        "candidates",
+    )
+    others = rows.join(chosen, on="prompt_id").filter(lower)
+    rejected = _first_per_prompt(others, "random").select(
+        "prompt_id", pl.col("response_id").alias("rejected_id"), pl.col("score").alias("rejected_score")
+    )
+    return chosen.drop("chosen_share").join(rejected, on="prompt_id", how="left")

@@ -10,23 +10,25 @@ pools pairs over prompts and counts an unreadable score, calibration of a rating
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from alma.ids import hashed_int
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
+Numbers = Union[Sequence[float], "np.ndarray", "pl.Series"]
 Interval = tuple[float | None, float | None]
 _CELLS = 2_000_000  # resampled indices held at once (16 MB)
 
 
-def mean(values: Sequence[float]) -> float | None:
-    """Arithmetic mean, None for no values."""
-    return math.fsum(values) / len(values) if values else None
+def mean(values: Numbers) -> float | None:
+    """Arithmetic mean, None for no values; the same for any order of them (`math.fsum`)."""
+    return math.fsum(values) / len(values) if len(values) else None
 
 
-def bootstrap_ratio(tops: Sequence[float], bottoms: Sequence[float], resamples: int, seed: Any) -> Interval:
+def bootstrap_ratio(tops: Numbers, bottoms: Numbers, resamples: int, seed: Any) -> Interval:
     """95% interval of sum(tops) / sum(bottoms), resampling prompts (`scipy.stats.bootstrap`).
 
     Prompts with nothing to divide by are left out: a resample of such prompts alone would be NaN.

@@ -2,18 +2,27 @@
 
 All tables are Parquet with zstd. Ids are content hashes (`alma.ids`), scores are float64 on 0-10,
 null where there is none.
+
+Work on whole columns is said in polars: `scan_table` gives a lazy frame, `collect` its rows, `write_frames`
+writes frames. polars is imported by these functions alone, since a job of a model has no need of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alma.errors import InputError
 from alma.files import atomic_path
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Rows of a row group: what a writer holds at once. A file's bytes depend on it, so it is the same for all.
+ROW_GROUP = 2**16
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -35,12 +44,15 @@ _RESPONSE = [
     ("finish_reason", pa.string()),  # stop, or length where the token limit cut it off
     ("tokens", pa.int32()),
 ]
+# The judge's distribution over the ratings 0..10, normalized before it is rounded. A table of scores takes a
+# quarter fewer bytes than with float64, and no reader has a use for the last bits.
+P = pa.list_(pa.float32(), 11)
 _SCORE = [
     ("score", pa.float64()),  # expected rating on 0-10, null where it cannot be read or was not asked for
     # Probability that the judge put on the eleven ratings. It and p are null in an "evaluation" table where
     # the judge was not asked (evaluation.judge_prompts).
     ("mass", pa.float64()),
-    ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
+    ("p", P),
 ]
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -146,7 +158,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt", pa.string()),
             ("response", pa.string()),
             ("score", pa.float64()),  # the seed judge's own real-valued score
-            ("p", pa.list_(pa.float64())),  # its distribution over the ratings 0..10, normalized
+            ("p", P),
         ]
     ),
     # what people are asked to rate; which response is whose stands in no file that they see
@@ -193,6 +205,30 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
+def _write(path: str | Path, kind: str, tables: Iterable[pa.Table]) -> int:
+    """Write Arrow tables of one schema, one after the other, as one file; returns its number of rows.
+
+    Every row group is cut and made one chunk here, so that equal rows give equal bytes, whatever the sizes of
+    the tables and of their chunks.
+    """
+    rows = 0
+    held = [SCHEMAS[kind].empty_table()]
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMAS[kind], compression="zstd") as writer,
+    ):
+        for table in tables:
+            held.append(table)
+            while sum(map(len, held)) >= ROW_GROUP:
+                whole = pa.concat_tables(held)
+                writer.write_table(whole.slice(0, ROW_GROUP).combine_chunks(), ROW_GROUP)
+                rows, held = rows + ROW_GROUP, [whole.slice(ROW_GROUP)]
+        rest = pa.concat_tables(held).combine_chunks()
+        if len(rest) or not rows:
+            writer.write_table(rest, ROW_GROUP)
+    return rows + len(rest)
+
+
 def write_table(path: str | Path, kind: str, rows: list[dict[str, Any]]) -> None:
     """Write rows as a Parquet table of schema `SCHEMAS[kind]`, atomically.
 
@@ -214,8 +250,40 @@ def write_columns(path: str | Path, kind: str, table: pa.Table) -> None:
     """
     if not table.schema.equals(SCHEMAS[kind]):
         raise ValueError(f"{path}: has the schema {table.schema}, expected that of a {kind} table")
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    _write(path, kind, [table])
+
+
+def frame_schema(kind: str) -> "pl.Schema":
+    """The schema of a kind of table as polars has it: column names and data types, in their order."""
+    import polars as pl
+
+    return pl.DataFrame(SCHEMAS[kind].empty_table()).schema
+
+
+def write_frames(path: str | Path, kind: str, frames: Iterable["pl.DataFrame"]) -> int:
+    """Write polars frames, one after the other, as one table of schema `SCHEMAS[kind]`, atomically.
+
+    At most `ROW_GROUP` rows and the frame at hand are held at once. The bytes are those of `write_table` with
+    the same rows: how the rows are cut into frames, and the number of threads, change nothing.
+
+    Args:
+        frames: each with exactly the columns and types of `frame_schema(kind)`; nothing is cast.
+
+    Returns:
+        The number of rows written.
+
+    Raises:
+        ValueError: a frame has other columns or types (an error in the program); nothing is written.
+    """
+    expected = frame_schema(kind)
+
+    def checked() -> Iterator[pa.Table]:
+        for frame in frames:
+            if frame.schema != expected:
+                raise ValueError(f"{path}: has the schema {frame.schema}, expected {expected} ({kind} table)")
+            yield frame.to_arrow().cast(SCHEMAS[kind])
+
+    return _write(path, kind, checked())
 
 
 @contextmanager
@@ -296,6 +364,52 @@ def read_range(path: str | Path, kind: str, positions: range) -> list[dict[str, 
                 found += batch.slice(first, end - first).to_pylist()
             start += len(batch)
     return found
+
+
+_scanned: dict[str, str] = {}  # the files that this process has scanned, and their kinds
+
+
+def scan_table(path: str | Path, kind: str) -> "pl.LazyFrame":
+    """A table as a lazy polars frame: nothing but its schema is read until `collect`.
+
+    Raises:
+        InputError: as `read_columns`.
+    """
+    import polars as pl
+
+    with _opened(path, kind):
+        _scanned[str(path)] = kind
+    return pl.scan_parquet(str(path), glob=False, hive_partitioning=False)
+
+
+def scan_tables(paths: list[str] | list[Path], kind: str) -> "pl.LazyFrame":
+    """Several tables of one kind as one lazy frame, in the order given; see `scan_table`."""
+    import polars as pl
+
+    return pl.concat([pl.LazyFrame(schema=frame_schema(kind)), *(scan_table(path, kind) for path in paths)])
+
+
+def collect(frame: "pl.LazyFrame") -> "pl.DataFrame":
+    """The rows of a lazy frame over tables, computed by polars' streaming engine.
+
+    It holds batches, not whole tables. Where an expression does not keep the order of the rows (a group-by, a
+    join), sort: the engine's order depends on its threads.
+
+    Raises:
+        InputError: a table is damaged where only its data show it; the message is that of `read_columns`.
+    """
+    from polars.exceptions import PanicException, PolarsError
+
+    try:
+        return frame.collect(engine="streaming")
+    except (PolarsError, PanicException, OSError):
+        # polars does not say which file it was reading. pyarrow does, if a file is what is wrong.
+        plan = frame.explain(optimized=False)
+        for path in (path for path in _scanned if path in plan):
+            with _opened(path, _scanned[path]) as file:
+                for _ in file.iter_batches():
+                    pass
+        raise
 
 
 def read_tables(paths: list[str] | list[Path], kind: str) -> list[dict[str, Any]]:

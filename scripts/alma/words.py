@@ -6,4 +6,5 @@ def words_of(text: str) -> list[str]:
 
     "-" and "=" are no words, "1." is one. `alma.duplicates.folded_words` is for comparing texts.
     """
-    return [run for run in text.split() if any(char.isalnum() for char in run)]
+    # Most runs begin with one; to look at the first character alone is several times as fast.
+    return [run for run in text.split() if run[0].isalnum() or any(char.isalnum() for char in run)]

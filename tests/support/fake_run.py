@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import select_responses
+
 from alma.checkpoints import MODEL_FILES
 from alma.csv_tables import write_csv_table
 from alma.ids import content_id
@@ -134,8 +136,6 @@ def write_round(
     examples: tuple[str, ...] = (),
 ) -> None:
     """rounds/{round}: prompts, samples, scores and selected of one shard and one block."""
-    from alma.selection import select
-
     folder = root / f"rounds/{round_}"
     asked = [
         {
@@ -149,7 +149,6 @@ def write_round(
         for i in range(prompts)
     ]
     write_table(folder / "prompts/0.parquet", "round_prompt", asked)
-    everything = []
     for place, checkpoint in enumerate(SAMPLED[round_]):
         rows, scores = [], []
         for row in asked:
@@ -160,18 +159,15 @@ def write_round(
                 scores.append(keys | judged(dice, 3 + 0.7 * place + longer + dice.gauss(0, 1.2), 0.02))
         write_table(folder / f"samples/{checkpoint}/0-0.parquet", "response", rows)
         write_table(folder / f"scores/{checkpoint}/0-0.parquet", "score", scores)
-        everything += [row | {"score": s["score"]} for row, s in zip(rows, scores, strict=True)]
-    chosen = [
-        select(
-            row,
-            [r for r in everything if r["prompt_id"] == row["prompt_id"]],
-            seed=[0, round_],
-            selection="best",
-            tie_tolerance=1e-6,
-        )
-        for row in asked
-    ]
-    write_table(folder / "selected/0.parquet", "selected", [row for row in chosen if row])
+    select_responses.main(
+        folder / "prompts/0.parquet",
+        [folder / f"samples/{checkpoint}/0-0.parquet" for checkpoint in SAMPLED[round_]],
+        [folder / f"scores/{checkpoint}/0-0.parquet" for checkpoint in SAMPLED[round_]],
+        folder / "selected/0.parquet",
+        seed=[0, round_],
+        selection="best",
+        tie_tolerance=1e-6,
+    )
 
 
 def write_prompts(root: Path, dice: random.Random, clusters: int, each: int) -> None:

@@ -94,7 +94,7 @@ class Work:
 RUBRIC = 110  # tokens of the judge's question without prompt and response
 _ROW = 40  # bytes of a response's ids, compressed
 _TOKEN = 2.0  # bytes of a token of text, compressed
-_SCORE = 128  # bytes of a score's row: eleven probabilities hardly compress
+_SCORE = 96  # bytes of a score's row: eleven probabilities hardly compress
 _HELD = 3000  # bytes of a response in a job's memory: Python objects and token ids
 
 

@@ -25,6 +25,7 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
+    "POLARS_MAX_THREADS",
 )
 _OFFLINE_VARIABLES = ("HF_HUB_DISABLE_TELEMETRY", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")
 
@@ -59,7 +60,7 @@ def tell(text: str) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Fix the number of compute threads before numpy or torch is imported.
+    """Fix the number of compute threads before numpy, polars or torch is imported.
 
     It comes from the config and never from `--cores`: another number of threads adds up floats in
     another order, and the results would depend on the machine's load.
