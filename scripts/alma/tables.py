@@ -93,6 +93,39 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("logprob", pa.float64()),  # mean of its tokens under the base model, natural log; null if empty
         ]
     ),
+    # One row per raw prompt, in the order of its shard: so `row` below is the row of both tables.
+    "filtered_prompt": pa.schema(
+        [
+            *_PROMPT,
+            _STATED,
+            ("logprob", pa.float64()),  # as in raw_prompt
+            # first filter that the prompt fails by itself (`alma.prompt_filters.FILTERS`), null if none
+            ("fails", pa.string()),
+        ]
+    ),
+    # what is compared with the prompts of all shards: those that no filter before removed by itself
+    "signature": pa.schema(
+        [
+            ("row", pa.int32()),
+            ("prompt_id", pa.string()),
+            ("examples", pa.list_(pa.string())),
+            ("precedence", pa.int64()),  # seeded hash: of duplicates the smallest stays
+            ("text", pa.int64()),  # hash of the words: equal texts but for case, space, punctuation
+            ("logprob", pa.float64()),
+            ("signature", pa.binary(512)),  # MinHash, 128 unsigned integers of 32 bits
+        ]
+    ),
+    "duplicate": pa.schema([("shard", pa.int32()), ("row", pa.int32())]),
+    "near_pair": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("precedence", pa.int64()),
+            ("earlier_id", pa.string()),  # the prompt that it is like, and which has precedence
+            ("earlier_precedence", pa.int64()),
+            ("similarity", pa.float32()),  # estimated Jaccard similarity of word 3-grams
+        ]
+    ),
+    "kept": pa.schema([("shard", pa.int32()), ("row", pa.int32())]),
     "prompt": pa.schema([*_PROMPT, _STATED]),
     "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float32()))]),
     "cluster": pa.schema(
@@ -247,6 +280,33 @@ def read_columns(path: str | Path, kind: str, columns: list[str] | None = None) 
         return file.read(columns)
 
 
+def iter_columns(
+    path: str | Path, kind: str, columns: list[str] | None = None, rows: int = 65536
+) -> Iterator[pa.Table]:
+    """Read columns of a table, or all of them, at most so many rows at a time.
+
+    Raises:
+        InputError: as `read_columns`.
+    """
+    with _opened(path, kind) as file:
+        for batch in file.iter_batches(rows, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def table_writer(path: str | Path, kind: str) -> Iterator[pq.ParquetWriter]:
+    """A table of schema `SCHEMAS[kind]` that is written part by part, and is there when all are.
+
+    Raises:
+        ValueError: a part has another schema (an error in the program).
+    """
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMAS[kind], compression="zstd") as writer,
+    ):
+        yield writer
+
+
 def count_rows(path: str | Path, kind: str) -> int:
     """Number of rows of a table, from its metadata.
 
@@ -279,23 +339,6 @@ def read_matching(path: str | Path, kind: str, filters: list[tuple[str, str, Any
     with _opened(path, kind) as file:
         batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches())
         return [row for batch in batches for row in batch.filter(wanted).to_pylist()]
-
-
-def read_range(path: str | Path, kind: str, positions: range) -> list[dict[str, Any]]:
-    """Rows at consecutive positions of a table that may not fit the memory.
-
-    Raises:
-        InputError: as `read_columns`.
-    """
-    found: list[dict[str, Any]] = []
-    start = 0
-    with _opened(path, kind) as file:
-        for batch in file.iter_batches():
-            first, end = max(positions.start - start, 0), min(positions.stop - start, len(batch))
-            if first < end:
-                found += batch.slice(first, end - first).to_pylist()
-            start += len(batch)
-    return found
 
 
 def read_tables(paths: list[str] | list[Path], kind: str) -> list[dict[str, Any]]:

@@ -201,10 +201,17 @@ def _training(job: Job, model: Model, a: Assumed, answer: float) -> Work:
 def _without_engine(job: Job, sampled: list[Work], model: Model, a: Assumed) -> Work:
     """CPU jobs; seconds and bytes per row were measured on one core (docs/performance.md)."""
     prompts = job.run["prompts"]
-    raw = prompts["shards"] * prompts["raw_per_shard"]
+    shard = prompts["raw_per_shard"]
+    raw = prompts["shards"] * shard
+    row = _ROW + _TOKEN * a.prompt_tokens
+    if job.rule == "filter_prompts":
+        return Work(seconds=shard * 50e-5, host=2**28, disk=shard * (row + 600))
+    if job.rule == "compare_prompts":
+        return Work(seconds=raw * 2e-5 + shard * 4e-5, host=shard * 3300)
+    if job.rule == "drop_duplicates":
+        return Work(seconds=raw * 1e-6, host=raw * 100, disk=a.kept * raw * 3)
     if job.rule == "unique_prompts":
-        disk = a.kept * raw * (_ROW + _TOKEN * a.prompt_tokens)
-        return Work(seconds=raw * 14e-5, host=raw * 5500, disk=disk)
+        return Work(seconds=raw * 1e-7 + shard * 1e-6, host=shard * 1000, disk=a.kept * shard * row)
     if job.rule == "cluster_prompts":
         kept, width = a.kept * raw, model.hidden
         flops = 2 * kept * prompts["clusters"] * width * prompts["iterations"] * prompts["diversify"]

@@ -24,10 +24,12 @@ ENGINE = {
     *("sample_annotation", "score_annotation", "judge_with_reward", "score_reward_bench", "run_harness"),
 }
 TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round"}
-# KB in memory per row, twice what it takes. Measured: unique_prompts 5.5, select_responses 2.9; the others by
-# arithmetic (texts, their token ids as Python objects).
+# KB in memory per row, twice what it takes. Measured: compare_prompts 3.3, select_responses 2.9; the others
+# by arithmetic (texts, their token ids as Python objects).
 _KB_PER_ROW = {
-    "unique_prompts": 11.0,
+    "compare_prompts": 7.0,
+    "drop_duplicates": 0.6,
+    "unique_prompts": 2.0,
     "deal_prompts": 4.0,
     "check_rounds": 2.0,
     "select_responses": 6.0,
@@ -113,9 +115,10 @@ class Sizes:
             return int(shard * samples)
         if rule == "measure_round":
             return int(config["prompts_per_round"] * samples)
-        if rule in ("synthesize_prompts", "embed_prompts"):
+        # A part of the comparison is as large as a shard.
+        if rule in ("synthesize_prompts", "compare_prompts", "unique_prompts", "embed_prompts"):
             return int(config["prompts"]["raw_per_shard"])
-        if rule in ("unique_prompts", "cluster_prompts", "deal_prompts", "check_rounds"):
+        if rule in ("drop_duplicates", "cluster_prompts", "deal_prompts", "check_rounds"):
             return int(config["prompts"]["shards"] * config["prompts"]["raw_per_shard"])
         if rule in ("build_dataset", "train_round"):
             return int(config["prompts_per_round"])
