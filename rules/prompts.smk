@@ -12,6 +12,12 @@ def shard_size(w):
     return len(shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round")))
 
 
+def projection(w):
+    """Dimensions and seed of the embeddings' random projection, or none: without it no seed embeds anew."""
+    dimensions = cfg(w, "prompts", "embedding_dimensions")
+    return [dimensions, cfg(w, "seed")] if dimensions else None
+
+
 rule synthesize_prompts:
     input:
         model=model("base"),
@@ -202,6 +208,7 @@ rule embed_prompts:
             "embed_prompts",
             threads=from_config("engine", "threads"),
             device=from_config("engine", "device"),
+            projection=projection,
         ),
     message:
         "Embedding prompts with the base model (shard {wildcards.shard})"

@@ -6,27 +6,36 @@ Reads:
 
 Writes:
     embeddings: `embedding` table in the same order: prompt_id, embedding
-        (list of float32, as long as the model is wide).
+        (fixed-size list of float16, as long as the model is wide or as `projection` says).
 
 Params:
-    device: auto, cpu or cuda.
+    device: auto, cpu or cuda. projection: null, or the dimensions of a random projection and its seed.
 """
 
 from pathlib import Path
 
-from alma.clustering import write_embeddings
+from alma.clustering import projected, write_embeddings
 from alma.engine import use_gpu
 from alma.pooling import embed_texts, load_encoder
 from alma.progress import Progress
 from alma.tables import read_columns
 
 
-def main(model: str | Path, prompts: str | Path, embeddings: str | Path, *, device: str) -> None:
+def main(
+    model: str | Path,
+    prompts: str | Path,
+    embeddings: str | Path,
+    *,
+    device: str,
+    projection: list[int] | None,
+) -> None:
     """Embed one shard of the prompts; see the module's docstring."""
     rows = read_columns(prompts, "prompt", ["prompt_id", "prompt"]).to_pydict()
     tokenizer, encoder = load_encoder(str(model), "cuda" if use_gpu(device) else "cpu")
     progress = Progress("embedding prompts", len(rows["prompt"]), "prompts")
     vectors = embed_texts(tokenizer, encoder, rows["prompt"], progress.advance)
+    if projection:
+        vectors = projected(vectors, *projection)
     write_embeddings(embeddings, rows["prompt_id"], vectors)
 
 

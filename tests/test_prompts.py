@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from stand_ins.tokenizer import Characters
 from unsharded_prompts import first_of_near_duplicates, in_band, survivors
 
-from alma.clustering import k_means, read_embeddings, write_embeddings
+from alma.clustering import k_means, projected, read_embeddings, write_embeddings
 from alma.csv_tables import read_csv_table
 from alma.duplicates import OverlapIndex, bare_words, grams_of
 from alma.engine import Completion
@@ -645,14 +645,63 @@ def test_shards_of_embeddings_make_up_the_whole(tiny_model, tmp_path) -> None:
     for shard, path in enumerate(paths):
         unique = tmp_path / "unique.parquet"
         write_table(unique, "prompt", rows[shard::3] if shard < 3 else [])
-        embed_prompts.main(tiny_model, unique, path, device="cpu")
+        embed_prompts.main(tiny_model, unique, path, device="cpu", projection=None)
     assert [count_rows(path, "embedding") for path in paths] == [
         len(rows[shard::3]) for shard in range(3)
     ] + [0]
     ids, vectors = read_embeddings(paths[::-1])
     assert ids == [row["prompt_id"] for row in rows]
     tokenizer, encoder = load_encoder(str(tiny_model), "cpu")
-    assert np.abs(vectors - embed_texts(tokenizer, encoder, [row["prompt"] for row in rows])).max() < 1e-5
+    wanted = embed_texts(tokenizer, encoder, [row["prompt"] for row in rows])
+    assert np.abs(vectors - wanted).max() < 2e-3 * np.abs(wanted).max(), "float16"
+
+
+def test_all_shards_are_projected_alike(tiny_model, tmp_path) -> None:
+    rows = sorted((kept(text) for text in set(letters(23))), key=lambda row: row["prompt_id"])
+    found = {}
+    for name, projection in (("whole", None), ("few", [8, 0]), ("other", [8, 1]), ("more", [99, 0])):
+        paths = [str(tmp_path / f"{name}{shard}.parquet") for shard in (0, 1)]
+        for shard, path in enumerate(paths):
+            write_table(tmp_path / "unique.parquet", "prompt", rows[shard::2])
+            unique = tmp_path / "unique.parquet"
+            embed_prompts.main(tiny_model, unique, path, device="cpu", projection=projection)
+        found[name] = read_embeddings(paths)[1]
+    assert found["few"].shape == (len(rows), 8) and found["more"].shape == found["whole"].shape
+    assert np.abs(found["few"] - projected(found["whole"], 8, 0)).max() < 0.02 * np.abs(found["few"]).max()
+    assert np.abs(found["few"] - found["other"]).max() > 0.1
+    assert np.array_equal(found["more"], found["whole"])
+
+
+def test_a_random_projection_keeps_lengths_and_angles() -> None:
+    vectors = np.random.default_rng(0).normal(size=(50, 400)).astype(np.float32)
+    vectors[1::2] = vectors[::2] + 0.1 * vectors[1::2]  # pairs of like direction
+    fewer = projected(vectors, 128, 3)
+    assert fewer.dtype == np.float32 and fewer.shape == (50, 128)
+    norms = np.linalg.norm(fewer, axis=1)
+    assert np.abs(norms / np.linalg.norm(vectors, axis=1) - 1).max() < 0.3
+    cosines = (fewer / norms[:, None]) @ (fewer / norms[:, None]).T
+    np.fill_diagonal(cosines, -1)
+    assert (cosines.argmax(axis=1) == np.arange(50) ^ 1).all()
+
+
+def test_embeddings_that_are_wanted_are_read_in_the_order_of_their_ids(tmp_path) -> None:
+    vectors = np.arange(30_000, dtype=np.float32).reshape(10_000, 3) / 1000
+    ids = [f"{number:05d}" for number in range(10_000)]
+    order = np.random.default_rng(0).permutation(10_000)
+    paths = [str(tmp_path / f"{shard}.parquet") for shard in (0, 1)]
+    for part, path in zip(np.array_split(order, [9000]), paths, strict=True):
+        write_embeddings(path, [ids[i] for i in part], vectors[part])
+    found, read = read_embeddings(paths)
+    assert found == ids and np.array_equal(read, vectors.astype(np.float16).astype(np.float32))
+    found, some = read_embeddings(paths, ["09000", "00007", "absent", "00123"])
+    assert found == ["00007", "00123", "09000"] and np.array_equal(some, read[[7, 123, 9000]])
+
+
+def test_embeddings_beyond_float16_are_refused(tmp_path) -> None:
+    for value in (1e5, np.nan):
+        with pytest.raises(InputError, match=r"expected numbers of at most 65504"):
+            write_embeddings(tmp_path / "e.parquet", ["a", "b"], np.array([[1.0, 2.0], [value, 1.0]]))
+    assert not (tmp_path / "e.parquet").exists()
 
 
 def test_embeddings_of_two_widths_or_of_another_schema_are_refused(tmp_path) -> None:
@@ -734,7 +783,7 @@ def test_k_means_looks_at_directions_from_the_mean() -> None:
 def test_k_means_trains_on_every_point_without_a_warning(capfd) -> None:
     generator = np.random.default_rng(1)
     vectors = generator.normal(size=(3000, 4)).astype(np.float32)
-    found, distance = k_means(vectors, 4, 100, 3)
+    found, distance = k_means(vectors.copy(), 4, 100, 3)
     data = vectors - vectors.mean(axis=0)
     data /= np.linalg.norm(data, axis=1, keepdims=True)
     centers = np.stack([data[found == c].mean(axis=0) for c in range(4)])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from alma.errors import InputError
 from alma.files import atomic_path
 
+ANY_LENGTH = 0  # of a fixed-size list whose length the schema leaves open
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 _PROMPT = [
@@ -127,7 +128,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "kept": pa.schema([("shard", pa.int32()), ("row", pa.int32())]),
     "prompt": pa.schema([*_PROMPT, _STATED]),
-    "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float32()))]),
+    # lists of one length: the model's width, or prompts.embedding_dimensions
+    "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float16(), ANY_LENGTH))]),
     "cluster": pa.schema(
         [
             ("prompt_id", pa.string()),
@@ -226,6 +228,14 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
+def has_schema(found: pa.Schema, kind: str) -> bool:
+    """Whether a schema is that of a kind of table; a fixed-size list may have any length."""
+    for place, field in enumerate(found):
+        if pa.types.is_fixed_size_list(field.type):
+            found = found.set(place, field.with_type(pa.list_(field.type.value_type, ANY_LENGTH)))
+    return bool(found.equals(SCHEMAS[kind]))
+
+
 def write_table(path: str | Path, kind: str, rows: list[dict[str, Any]]) -> None:
     """Write rows as a Parquet table of schema `SCHEMAS[kind]`, atomically.
 
@@ -245,7 +255,7 @@ def write_columns(path: str | Path, kind: str, table: pa.Table) -> None:
     Raises:
         ValueError: the table has another schema (an error in the program).
     """
-    if not table.schema.equals(SCHEMAS[kind]):
+    if not has_schema(table.schema, kind):
         raise ValueError(f"{path}: has the schema {table.schema}, expected that of a {kind} table")
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -257,7 +267,7 @@ def _opened(path: str | Path, kind: str) -> Iterator[pq.ParquetFile]:
     try:
         # pq.read_table would import pandas, which a job that only reads has no need of.
         with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(SCHEMAS[kind]):
+            if not has_schema(file.schema_arrow, kind):
                 raise InputError(
                     f"{path}: has columns {file.schema_arrow.names}, expected those of a {kind} table: "
                     f"{SCHEMAS[kind].names}.\n  Delete it and run the same command again."

@@ -6,7 +6,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alma.checkpoints import MODEL_FILES
+from alma.clustering import write_embeddings
 from alma.csv_tables import write_csv_table
 from alma.ids import content_id
 from alma.tables import read_table, write_table
@@ -182,10 +185,11 @@ def write_prompts(root: Path, dice: random.Random, clusters: int, each: int) -> 
         for i in range(each + cluster % 3):
             prompt_id = content_id("prompt", cluster, i)
             point = [value + dice.gauss(0, 0.6) for value in center]
-            embeddings.append({"prompt_id": prompt_id, "embedding": point})
+            embeddings.append((prompt_id, point))
             members.append({"prompt_id": prompt_id, "cluster": cluster, "rank": i, "distance": 1.0})
-    write_table(root / "prompts/embeddings/0.parquet", "embedding", embeddings[::2])
-    write_table(root / "prompts/embeddings/1.parquet", "embedding", embeddings[1::2])
+    for shard in (0, 1):
+        ids, points = zip(*embeddings[shard::2], strict=True)
+        write_embeddings(root / f"prompts/embeddings/{shard}.parquet", list(ids), np.array(points))
     write_table(root / "prompts/clusters.parquet", "cluster", members)
 
 

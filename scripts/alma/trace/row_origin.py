@@ -19,7 +19,7 @@ from alma.errors import InputError
 from alma.fewshot import item_seed
 from alma.files import sha256_of
 from alma.selection import why_out
-from alma.tables import SCHEMAS
+from alma.tables import has_schema
 from alma.trace.lineage import describe, natural_key, node_of, record_of
 from alma.trace.provenance import check_inputs, record_path
 
@@ -33,7 +33,7 @@ def is_table(path: Path, *kinds: str) -> bool:
         found = pq.read_schema(path)
     except (OSError, pa.ArrowException):
         return False
-    return any(found.equals(SCHEMAS[kind]) for kind in kinds)
+    return any(has_schema(found, kind) for kind in kinds)
 
 
 def sources(home: Path, path: str, *kinds: str) -> list[str]:

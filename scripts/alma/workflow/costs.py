@@ -151,10 +151,17 @@ def work(job: Job, before: list[tuple[str, Work]], model: Model, a: Assumed) -> 
     if rule == "embed_prompts":
         count = a.kept * run["prompts"]["raw_per_shard"]
         held = count * 600 + count * 8 * model.hidden
-        return Work(round(count), count * a.prompt_tokens, disk=4 * count * model.hidden, host=held)
+        return Work(
+            round(count), count * a.prompt_tokens, disk=2 * count * embedding_width(run, model), host=held
+        )
     if rule.startswith("train_"):
         return _training(job, model, a, answer)
     return _without_engine(job, sampled, model, a)
+
+
+def embedding_width(run: dict[str, Any], model: Model) -> int:
+    """Numbers in an embedding of a prompt."""
+    return min(model.hidden, run["prompts"]["embedding_dimensions"] or model.hidden)
 
 
 def _asked(requests: float, read: float, written: float) -> Work:
@@ -205,7 +212,7 @@ def _without_engine(job: Job, sampled: list[Work], model: Model, a: Assumed) -> 
     raw = prompts["shards"] * shard
     row = _ROW + _TOKEN * a.prompt_tokens
     if job.rule == "filter_prompts":
-        return Work(seconds=shard * 50e-5, host=2**28, disk=shard * (row + 600))
+        return Work(seconds=10 + shard * 2e-3, host=2**29, disk=shard * (row + 600))
     if job.rule == "compare_prompts":
         return Work(seconds=raw * 2e-5 + shard * 4e-5, host=shard * 3300)
     if job.rule == "drop_duplicates":
@@ -213,10 +220,10 @@ def _without_engine(job: Job, sampled: list[Work], model: Model, a: Assumed) -> 
     if job.rule == "unique_prompts":
         return Work(seconds=raw * 1e-7 + shard * 1e-6, host=shard * 1000, disk=a.kept * shard * row)
     if job.rule == "cluster_prompts":
-        kept, width = a.kept * raw, model.hidden
+        kept, width = a.kept * raw, embedding_width(job.run, model)
         flops = 2 * kept * prompts["clusters"] * width * prompts["iterations"] * prompts["diversify"]
         rate = 100e9 * job.run["engine"]["threads"]  # measured: faiss, one core
-        return Work(seconds=flops / rate, host=8 * kept * width, disk=40 * kept)
+        return Work(seconds=flops / rate, host=4 * kept * width + 200 * kept, disk=40 * kept)
     rows = sum(w.requests for w in sampled)
     if job.rule == "select_responses":
         disk = job.run["prompts_per_shard"] * 4000

@@ -124,6 +124,11 @@ class Sizes:
             return int(config["prompts_per_round"])
         return 0
 
+    def _width(self) -> float:
+        """Numbers in an embedding. The model's width follows from its parameters (135 million: 576)."""
+        width = 576 * max(self.parameters / EMBEDDED, 1) ** 0.48
+        return min(width, self.config["prompts"]["embedding_dimensions"] or width)
+
     def _tokens(self, rule: str) -> int:
         """Tokens that an engine writes per row at most."""
         part = "prompts" if rule == "synthesize_prompts" else "sampling"
@@ -153,10 +158,9 @@ class Sizes:
         elif rule == "base_model":
             more += beyond * 6
         elif rule == "cluster_prompts":
-            # Hidden states in float32, and a copy; the width follows from the parameters (135 million: 576).
-            more += rows * 8 * 576 * max(self.parameters / EMBEDDED, 1) ** 0.48 / 1e6
+            more += rows * 5 * self._width() / 1e6  # embeddings in float32, and what k-means adds
         elif rule == "embed_prompts":
-            more += beyond * 4 + rows * 4 * 576 * max(self.parameters / EMBEDDED, 1) ** 0.48 / 1e6
+            more += beyond * 4 + rows * 4 * self._width() / 1e6
         return math.ceil(base + more)
 
     def runtime(self, rule: str, base: int) -> int:
