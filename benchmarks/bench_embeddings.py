@@ -5,7 +5,7 @@ The files are embeddings of a finished run, by default results/default/prompts/e
 `prompts.embedding_dimensions: null`. Neighbors are those of the angle between centered vectors, as k-means
 sees them (`alma.clustering.to_directions`). Compared are float16 in all dimensions, a random projection (mean
 over five seeds), and PCA, fitted on all of these prompts and on every second one: the figures are then of the
-others. All but the first are rounded to float16.
+others. All are rounded to float16.
 """
 
 import sys
@@ -38,11 +38,10 @@ def nearest(vectors: np.ndarray) -> np.ndarray:
     return np.argpartition(-cosines, NEIGHBORS, axis=1)[:, :NEIGHBORS]
 
 
-def principal(fitted: np.ndarray, vectors: np.ndarray, dimensions: int) -> np.ndarray:
-    """Vectors on the first principal components of others, float32 [prompts, dimensions or fewer]."""
-    mean = fitted.mean(axis=0, dtype=np.float64)
-    axes = np.linalg.svd(fitted - mean, full_matrices=False)[2][:dimensions]
-    return ((vectors - mean) @ axes.T).astype(np.float32)
+def projected(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
+    """Vectors after a random projection (normally distributed entries), float32 [prompts, dimensions]."""
+    shape = vectors.shape[1], dimensions
+    return vectors @ np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 def shared(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -58,7 +57,7 @@ def kept(fewer: np.ndarray, wanted: np.ndarray) -> float:
 
 def main(paths: list[str]) -> None:
     """Print the table."""
-    from alma.clustering import projected
+    from alma.clustering import fit_axes
 
     vectors = np.concatenate([read_vectors(path) for path in paths])
     wanted, half = nearest(vectors), nearest(vectors[1::2])
@@ -68,8 +67,8 @@ def main(paths: list[str]) -> None:
     print(f"float16, all dimensions: {kept(vectors, wanted):.3f}")
     for dimensions in DIMENSIONS:
         random = [kept(projected(vectors, dimensions, seed), wanted) for seed in range(SEEDS)]
-        fitted = kept(principal(vectors, vectors, dimensions), wanted)
-        others = kept(principal(vectors[::2], vectors[1::2], dimensions), half)
+        fitted = kept(fit_axes(vectors, dimensions).of(vectors), wanted)
+        others = kept(fit_axes(vectors[::2], dimensions).of(vectors[1::2]), half)
         some = [kept(projected(vectors[1::2], dimensions, seed), half) for seed in range(SEEDS)]
         print(
             f"{dimensions} dimensions: random projection {np.mean(random):.3f} "

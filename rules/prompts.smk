@@ -12,10 +12,10 @@ def shard_size(w):
     return len(shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round")))
 
 
-def projection(w):
-    """Dimensions and seed of the embeddings' random projection, or none: without it no seed embeds anew."""
+def projection_file(w):
+    """Axes that the embeddings are projected on, as a list of one file, or of none."""
     dimensions = cfg(w, "prompts", "embedding_dimensions")
-    return [dimensions, cfg(w, "seed")] if dimensions else None
+    return [f"results/{w.run}/prompts/projection.parquet"] if dimensions else []
 
 
 rule synthesize_prompts:
@@ -186,10 +186,41 @@ rule unique_prompts:
         "../scripts/unique_prompts.py"
 
 
+rule fit_projection:
+    input:
+        model=model("base"),
+        prompts=from_run("results/{run}/prompts/unique/0.parquet"),
+    output:
+        projection="results/{run}/prompts/projection.parquet",
+    log:
+        "results/{run}/logs/fit_projection.log",
+    benchmark:
+        "results/{run}/benchmarks/fit_projection.tsv"
+    conda:
+        CONDA
+    threads: as_in_spec
+    resources:
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
+        gpu=one_gpu,
+    params:
+        spec=spec(
+            "fit_projection",
+            threads=from_config("engine", "threads"),
+            device=from_config("engine", "device"),
+            dimensions=from_config("prompts", "embedding_dimensions"),
+        ),
+    message:
+        "Finding the axes that the embeddings of prompts are projected on"
+    script:
+        "../scripts/fit_projection.py"
+
+
 rule embed_prompts:
     input:
         model=model("base"),
         prompts=from_run("results/{run}/prompts/unique/{shard}.parquet"),
+        projection=from_run(projection_file),
     output:
         embeddings="results/{run}/prompts/embeddings/{shard}.parquet",
     log:
@@ -208,7 +239,6 @@ rule embed_prompts:
             "embed_prompts",
             threads=from_config("engine", "threads"),
             device=from_config("engine", "device"),
-            projection=projection,
         ),
     message:
         "Embedding prompts with the base model (shard {wildcards.shard})"

@@ -14,6 +14,7 @@ import deal_prompts
 import drop_duplicates
 import embed_prompts
 import filter_prompts
+import fit_projection
 import numpy as np
 import pytest
 import round_prompts
@@ -24,7 +25,13 @@ from hypothesis import strategies as st
 from stand_ins.tokenizer import Characters
 from unsharded_prompts import first_of_near_duplicates, in_band, survivors
 
-from alma.clustering import k_means, projected, read_embeddings, write_embeddings
+from alma.clustering import (
+    fit_axes,
+    k_means,
+    read_embeddings,
+    read_projection,
+    write_embeddings,
+)
 from alma.csv_tables import read_csv_table
 from alma.duplicates import OverlapIndex, bare_words, grams_of
 from alma.engine import Completion
@@ -508,6 +515,23 @@ def test_arrays_find_the_pairs_that_rensa_finds(threshold) -> None:
     assert alike == wanted and len(wanted) > 20
 
 
+def test_each_pair_is_found_by_one_part_of_any_number(tmp_path) -> None:
+    filter_shards(tmp_path, [some_prompts(random.Random(5), 60)])
+    inputs = [str(tmp_path / "signatures0.parquet")], [str(tmp_path / "filtered0.parquet")]
+    found = {}
+    for parts in (1, 29):
+        tables = {"duplicate": [], "near_pair": []}
+        for part in range(parts):
+            out = [tmp_path / f"{kind}.parquet" for kind in tables]
+            keys = {"perplexity_band": [0, 1], "near_duplicate": 0.6}
+            compare_prompts.main(*inputs, *out, part=part, parts=parts, **keys)
+            for path, (kind, rows) in zip(out, tables.items(), strict=True):
+                rows += read_table(path, kind)
+        found[parts] = {kind: sorted(map(repr, rows)) for kind, rows in tables.items()}
+    assert found[29] == found[1]
+    assert all(len(rows) > 10 for rows in found[1].values())
+
+
 def test_the_table_of_a_run_does_not_depend_on_the_cut_into_shards(tmp_path) -> None:
     rows = some_prompts(random.Random(1), 60)
     run_filters(tmp_path, [rows])
@@ -645,7 +669,7 @@ def test_shards_of_embeddings_make_up_the_whole(tiny_model, tmp_path) -> None:
     for shard, path in enumerate(paths):
         unique = tmp_path / "unique.parquet"
         write_table(unique, "prompt", rows[shard::3] if shard < 3 else [])
-        embed_prompts.main(tiny_model, unique, path, device="cpu", projection=None)
+        embed_prompts.main(tiny_model, unique, None, path, device="cpu")
     assert [count_rows(path, "embedding") for path in paths] == [
         len(rows[shard::3]) for shard in range(3)
     ] + [0]
@@ -656,32 +680,39 @@ def test_shards_of_embeddings_make_up_the_whole(tiny_model, tmp_path) -> None:
     assert np.abs(vectors - wanted).max() < 2e-3 * np.abs(wanted).max(), "float16"
 
 
-def test_all_shards_are_projected_alike(tiny_model, tmp_path) -> None:
-    rows = sorted((kept(text) for text in set(letters(23))), key=lambda row: row["prompt_id"])
+def test_shards_are_projected_on_the_axes_of_a_sample(tiny_model, tmp_path) -> None:
+    rows = sorted((kept(text) for text in set(letters(40))), key=lambda row: row["prompt_id"])
+    unique = [tmp_path / f"unique{shard}.parquet" for shard in (0, 1)]
+    axes = tmp_path / "projection.parquet"
+    for shard, path in enumerate(unique):
+        write_table(path, "prompt", rows[shard::2])
+    fit_projection.main(tiny_model, unique[0], axes, device="cpu", dimensions=8)
     found = {}
-    for name, projection in (("whole", None), ("few", [8, 0]), ("other", [8, 1]), ("more", [99, 0])):
-        paths = [str(tmp_path / f"{name}{shard}.parquet") for shard in (0, 1)]
-        for shard, path in enumerate(paths):
-            write_table(tmp_path / "unique.parquet", "prompt", rows[shard::2])
-            unique = tmp_path / "unique.parquet"
-            embed_prompts.main(tiny_model, unique, path, device="cpu", projection=projection)
-        found[name] = read_embeddings(paths)[1]
-    assert found["few"].shape == (len(rows), 8) and found["more"].shape == found["whole"].shape
-    assert np.abs(found["few"] - projected(found["whole"], 8, 0)).max() < 0.02 * np.abs(found["few"]).max()
-    assert np.abs(found["few"] - found["other"]).max() > 0.1
-    assert np.array_equal(found["more"], found["whole"])
+    for projection in (None, str(axes)):
+        paths = [str(tmp_path / f"{shard}.parquet") for shard in (0, 1)]
+        for prompts, path in zip(unique, paths, strict=True):
+            embed_prompts.main(tiny_model, prompts, projection, path, device="cpu")
+        found[projection] = read_embeddings(paths)[1]
+    whole, few = found[None], found[str(axes)]
+    assert few.shape == (len(rows), 8)
+    assert np.abs(few - read_projection(axes).of(whole)).max() < 0.02 * np.abs(few).max()
+    assert few[::2].var(axis=0).argmax() == 0, "the first axis is that of the largest variance"
+    with pytest.raises(InputError, match=r"embedding_dimensions: found 20, but only 20 prompts"):
+        fit_projection.main(tiny_model, unique[0], axes, device="cpu", dimensions=20)
 
 
-def test_a_random_projection_keeps_lengths_and_angles() -> None:
-    vectors = np.random.default_rng(0).normal(size=(50, 400)).astype(np.float32)
-    vectors[1::2] = vectors[::2] + 0.1 * vectors[1::2]  # pairs of like direction
-    fewer = projected(vectors, 128, 3)
-    assert fewer.dtype == np.float32 and fewer.shape == (50, 128)
-    norms = np.linalg.norm(fewer, axis=1)
-    assert np.abs(norms / np.linalg.norm(vectors, axis=1) - 1).max() < 0.3
-    cosines = (fewer / norms[:, None]) @ (fewer / norms[:, None]).T
-    np.fill_diagonal(cosines, -1)
-    assert (cosines.argmax(axis=1) == np.arange(50) ^ 1).all()
+def test_principal_components_are_found_with_their_signs() -> None:
+    dice = np.random.default_rng(0)
+    axes = np.linalg.qr(dice.normal(size=(30, 30)))[0][:3]
+    vectors = (dice.normal(size=(500, 3)) * [9, 3, 1] @ axes + 40).astype(np.float32)
+    found = fit_axes(vectors, 3)
+    assert np.abs(np.abs(np.sum(found.axes * axes, axis=1)) - 1).max() < 0.05
+    assert np.abs(found.of(vectors) @ found.axes + found.mean - vectors).max() < 1e-3, (
+        "nothing else was there"
+    )
+    for axis in found.axes:
+        assert axis[np.abs(axis).argmax()] > 0
+    assert np.array_equal(fit_axes(vectors, 99).axes.shape, (30, 30))
 
 
 def test_embeddings_that_are_wanted_are_read_in_the_order_of_their_ids(tmp_path) -> None:

@@ -31,7 +31,14 @@ SFT = "results/small/models/sft-0/config.json"
 GROUPS = {
     "prompts": (
         *("synthesize_prompts", "filter_prompts", "compare_prompts", "drop_duplicates", "unique_prompts"),
-        *("embed_prompts", "cluster_prompts", "deal_prompts", "check_rounds", "round_prompts"),
+        *(
+            "fit_projection",
+            "embed_prompts",
+            "cluster_prompts",
+            "deal_prompts",
+            "check_rounds",
+            "round_prompts",
+        ),
     ),
     "judge": ("train_judge_seed", "sample_distillation", "score_distillation", "train_judge"),
     "measure": (

@@ -2,38 +2,67 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alma.errors import InputError
 from alma.ids import hashed_int
-from alma.tables import SCHEMAS, iter_columns, write_columns
+from alma.tables import SCHEMAS, iter_columns, read_columns, write_columns
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def projected(vectors: "np.ndarray", dimensions: int, seed: int) -> "np.ndarray":
-    """Vectors in fewer dimensions by a random projection, which nearly keeps the angles between them.
-
-    The matrix depends on the widths and the seed alone, so every shard is projected alike, and no job has to
-    see all vectors first. Source: Johnson and Lindenstrauss (1984); entries from a normal distribution.
+class Projection(NamedTuple):
+    """Principal components of embeddings.
 
     Args:
-        vectors: float32 [texts, width]. dimensions: of the result; vectors that are no wider stay as they
-            are.
+        mean: float32 [width]. axes: float32 [dimensions, width], of length one, the largest variance first.
+    """
 
-    Returns:
-        float32 [texts, at most `dimensions`].
+    mean: "np.ndarray"
+    axes: "np.ndarray"
+
+    def of(self, vectors: "np.ndarray") -> "np.ndarray":
+        """float32 [texts, dimensions] of vectors (float32 [texts, width])."""
+        return (vectors - self.mean) @ self.axes.T
+
+
+def fit_axes(vectors: "np.ndarray", dimensions: int) -> Projection:
+    """The first principal components of vectors (float32 [texts, width]): as many as asked for, or all.
+
+    Each axis points to its largest entry, so that its sign does not hang on the library.
     """
     import numpy as np
 
-    width = vectors.shape[1]
-    if dimensions >= width:
-        return vectors
-    entries = np.random.default_rng(hashed_int("projection", seed)).standard_normal(
-        (width, dimensions), dtype=np.float32
-    )
-    return vectors @ (entries / np.float32(dimensions**0.5))
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    axes = np.linalg.svd(vectors - mean, full_matrices=False)[2][:dimensions]
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    return Projection(mean.astype(np.float32), (axes * signs[:, None]).astype(np.float32))
+
+
+def write_projection(path: str | Path, projection: Projection) -> None:
+    """Write a `projection` table: the mean, then the axes."""
+    import numpy as np
+    import pyarrow as pa
+
+    rows = np.concatenate([projection.mean[None], projection.axes]).astype(np.float32)
+    columns = [
+        pa.array(["mean"] + ["axis"] * len(projection.axes), type=pa.string()),
+        pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]),
+    ]
+    names = SCHEMAS["projection"].names
+    write_columns(path, "projection", pa.Table.from_arrays(columns, names=names))
+
+
+def read_projection(path: str | Path) -> Projection:
+    """Read a table that `write_projection` wrote.
+
+    Raises:
+        InputError: the table is damaged.
+    """
+    table = read_columns(path, "projection")
+    rows = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    return Projection(rows[0], rows[1:])
 
 
 def write_embeddings(path: str | Path, ids: list[str], vectors: "np.ndarray") -> None:

@@ -128,6 +128,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "kept": pa.schema([("shard", pa.int32()), ("row", pa.int32())]),
     "prompt": pa.schema([*_PROMPT, _STATED]),
+    # the mean of some embeddings, then the axes of their principal components, as long as the model is wide
+    "projection": pa.schema([("part", pa.string()), ("vector", pa.list_(pa.float32(), ANY_LENGTH))]),
     # lists of one length: the model's width, or prompts.embedding_dimensions
     "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float16(), ANY_LENGTH))]),
     "cluster": pa.schema(

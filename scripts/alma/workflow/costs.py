@@ -148,8 +148,9 @@ def work(job: Job, before: list[tuple[str, Work]], model: Model, a: Assumed) -> 
         times = 2 if config["reading"] == "exact" else 1
         read = count * times * (answer + RUBRIC / 4)  # the question is cached
         return Work(count, read, count * times, disk=count * _SCORE, host=count * _HELD)
-    if rule == "embed_prompts":
+    if rule in ("fit_projection", "embed_prompts"):
         count = a.kept * run["prompts"]["raw_per_shard"]
+        count = min(count, 8192) if rule == "fit_projection" else count
         held = count * 600 + count * 8 * model.hidden
         return Work(
             round(count), count * a.prompt_tokens, disk=2 * count * embedding_width(run, model), host=held

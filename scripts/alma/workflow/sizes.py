@@ -23,6 +23,7 @@ ENGINE = {
     *("sample_selection", "score_selection", "sample_distillation", "score_distillation", "score_heldout"),
     *("sample_annotation", "score_annotation", "judge_with_reward", "score_reward_bench", "run_harness"),
 }
+EMBEDDING = {"fit_projection", "embed_prompts"}
 TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round"}
 # KB in memory per row, twice what it takes. Measured: compare_prompts 3.3, select_responses 2.9; the others
 # by arithmetic (texts, their token ids as Python objects).
@@ -116,7 +117,7 @@ class Sizes:
         if rule == "measure_round":
             return int(config["prompts_per_round"] * samples)
         # A part of the comparison is as large as a shard.
-        if rule in ("synthesize_prompts", "compare_prompts", "unique_prompts", "embed_prompts"):
+        if rule in ("synthesize_prompts", "compare_prompts", "unique_prompts", *EMBEDDING):
             return int(config["prompts"]["raw_per_shard"])
         if rule in ("drop_duplicates", "cluster_prompts", "deal_prompts", "check_rounds"):
             return int(config["prompts"]["shards"] * config["prompts"]["raw_per_shard"])
@@ -159,14 +160,14 @@ class Sizes:
             more += beyond * 6
         elif rule == "cluster_prompts":
             more += rows * 5 * self._width() / 1e6  # embeddings in float32, and what k-means adds
-        elif rule == "embed_prompts":
+        elif rule in EMBEDDING:
             more += beyond * 4 + rows * 4 * self._width() / 1e6
         return math.ceil(base + more)
 
     def runtime(self, rule: str, base: int) -> int:
         """Minutes: the base, and twice what the work should take."""
         kind = "training" if rule in TRAINING else "engine"
-        if rule not in ENGINE | TRAINING | {"embed_prompts"}:
+        if rule not in ENGINE | TRAINING | EMBEDDING:
             return base
         tokens = float(self._rows(rule))
         if kind == "training":
@@ -178,7 +179,7 @@ class Sizes:
         else:
             gpus, threads = self.config["engine"]["tensor_parallel_size"], self.config["engine"]["threads"]
             tokens *= self._tokens(rule)
-            if rule.startswith("score") or rule == "embed_prompts":
+            if rule.startswith("score") or rule in EMBEDDING:
                 tokens /= _READ
         rate = _RATES[kind, self.on_gpu] / max(self.parameters, 1)
         rate = min(rate, _MOST_TOKENS) * gpus if self.on_gpu else rate * (threads or os.cpu_count() or 1)
