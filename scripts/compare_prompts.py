@@ -2,8 +2,10 @@
 
 Equal texts have one hash, and texts that are alike share a bucket (`alma.minhash`). Texts and buckets fall to
 as many parts as there are shards, by their hashes: so all pairs are compared, and the memory of a job grows
-with the size of a shard and not with the number of shards. It holds the hashes of its part, and its pairs
-that are alike. Each part reads all signatures twice, some ten thousand at a time.
+with the size of a shard. It holds the hashes of its part, its pairs that are alike, and 56 bytes of each
+prompt that has a bucket in its part: of all prompts while there are few shards, and never of more than a shard
+has buckets (32 per prompt at the default of 0.7). Each part reads all signatures twice, some thousand at a
+time.
 
 Reads:
     signatures: `signature` tables of all shards, in their order.
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+AT_ONCE = 8192  # prompts whose signatures are in memory
 # What is known of a prompt in a part of the buckets; `packed` is the sketch of its signature.
 _PROMPT = [("text", "i8"), ("precedence", "i8"), ("shard", "i4"), ("row", "i4"), ("packed", "u8", 4)]
 
@@ -99,7 +102,7 @@ def read_part(
     held = [np.empty(0, dtype=_PROMPT)]
     count = 0
     for shard, path in enumerate(signatures):
-        for batch in iter_columns(path, "signature"):
+        for batch in iter_columns(path, "signature", rows=AT_ONCE):
             batch = batch.filter(band.holds(batch["logprob"]))
             own = batch["text"].to_numpy() % parts == part
             shards = pa.array(np.full(int(own.sum()), shard, dtype=np.int32))

@@ -25,8 +25,9 @@ ENGINE = {
 }
 EMBEDDING = {"fit_projection", "embed_prompts"}
 TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round"}
-# KB in memory per row, twice what it takes. Measured: compare_prompts 3.3, select_responses 2.9; the others
-# by arithmetic (texts, their token ids as Python objects).
+# KB in memory per row, twice what it takes. Measured: select_responses 2.9; the others by arithmetic (of
+# compare_prompts 1.8 for a prompt in 32 parts and 1.3 for its buckets; else texts, and their token ids as
+# Python objects).
 _KB_PER_ROW = {
     "compare_prompts": 7.0,
     "drop_duplicates": 0.6,
