@@ -10,12 +10,10 @@ def annotation_checkpoints(run):
 
 def annotation_sources(w):
     """Tables that the prompts are taken from."""
-    tables = {
-        "new": ["prompts/unique", "prompts/deal"],
-        "judge": ["seeds/judge", "seeds/judge_heldout"],
-        "sft": ["seeds/sft"],
-    }
-    return [f"results/{w.run}/{name}.parquet" for name in tables[cfg(w, "annotation", "prompts_from")]]
+    tables = {"new": ["prompts/deal"], "judge": ["seeds/judge", "seeds/judge_heldout"], "sft": ["seeds/sft"]}
+    chosen = cfg(w, "annotation", "prompts_from")
+    unique = prompt_files(w.run, "unique") if chosen == "new" else []
+    return [*unique, *(f"results/{w.run}/{name}.parquet" for name in tables[chosen])]
 
 
 def annotation_files(kind):

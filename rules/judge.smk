@@ -68,7 +68,7 @@ rule train_judge_seed:
 rule sample_distillation:
     input:
         model=model("{checkpoint}"),
-        prompts=from_run("results/{run}/prompts/unique.parquet"),
+        prompts=from_run(lambda w: prompt_files(w.run, "unique")),
         deal=from_run("results/{run}/prompts/deal.parquet"),
     output:
         responses="results/{run}/judge/samples/{checkpoint}.parquet",

@@ -12,6 +12,12 @@ def shard_size(w):
     return len(shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round")))
 
 
+def projection_file(w):
+    """Axes that the embeddings are projected on, as a list of one file, or of none."""
+    dimensions = cfg(w, "prompts", "embedding_dimensions")
+    return [f"results/{w.run}/prompts/projection.parquet"] if dimensions else []
+
+
 rule synthesize_prompts:
     input:
         model=model("base"),
@@ -52,16 +58,85 @@ rule synthesize_prompts:
         "../scripts/synthesize_prompts.py"
 
 
-rule unique_prompts:
+rule filter_prompts:
     input:
-        raw=from_run(lambda w: prompt_files(w.run, "raw")),
+        raw=from_run("results/{run}/prompts/raw/{shard}.parquet"),
         sft=from_run("results/{run}/seeds/sft.parquet"),
         judge_prompts=from_run("results/{run}/seeds/judge_prompts.parquet"),
         judge_benchmark=from_run("results/{run}/seeds/judge_benchmark.parquet"),
         eval=from_run("results/{run}/seeds/eval.parquet"),
         tokenizer=base_tokenizer,
     output:
-        prompts="results/{run}/prompts/unique.parquet",
+        filtered="results/{run}/prompts/filtered/{shard}.parquet",
+        signatures="results/{run}/prompts/signatures/{shard}.parquet",
+    log:
+        "results/{run}/logs/filter_prompts/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/filter_prompts/{shard}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec(
+            "filter_prompts",
+            seed=from_config("seed"),
+            min_words=from_config("prompts", "min_words"),
+            require_end=from_config("prompts", "require_end"),
+            min_function_words=from_config("prompts", "min_function_words"),
+            blocked=from_config("prompts", "blocked_words"),
+            require_constraint=from_config("prompts", "require_constraint"),
+            overlap=from_config("prompts", "overlap"),
+            max_model_len=from_config("engine", "max_model_len"),
+            max_tokens=from_config("sampling", "max_tokens"),
+        ),
+    message:
+        "Filtering prompts by themselves (shard {wildcards.shard})"
+    script:
+        "../scripts/filter_prompts.py"
+
+
+# Here {shard} is a part of the texts and of the LSH buckets, which are cut into as many parts as there are shards.
+rule compare_prompts:
+    input:
+        signatures=from_run(lambda w: prompt_files(w.run, "signatures")),
+        filtered=from_run(lambda w: prompt_files(w.run, "filtered")),
+    output:
+        duplicates="results/{run}/prompts/duplicates/{shard}.parquet",
+        pairs="results/{run}/prompts/pairs/{shard}.parquet",
+    log:
+        "results/{run}/logs/compare_prompts/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/compare_prompts/{shard}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec(
+            "compare_prompts",
+            part=lambda w: int(w.shard),
+            parts=from_config("prompts", "shards"),
+            perplexity_band=from_config("prompts", "perplexity_band"),
+            near_duplicate=from_config("prompts", "near_duplicate"),
+        ),
+    message:
+        "Comparing prompts with each other (part {wildcards.shard})"
+    script:
+        "../scripts/compare_prompts.py"
+
+
+rule drop_duplicates:
+    input:
+        filtered=from_run(lambda w: prompt_files(w.run, "filtered")),
+        duplicates=from_run(lambda w: prompt_files(w.run, "duplicates")),
+        pairs=from_run(lambda w: prompt_files(w.run, "pairs")),
+    output:
+        kept="results/{run}/prompts/kept.parquet",
         filters="results/{run}/tables/prompt_filters.csv",
         quality=report(
             "results/{run}/tables/prompt_quality.csv",
@@ -70,40 +145,82 @@ rule unique_prompts:
             labels={"what": "Prompts that state a constraint", "form": "table"},
         ),
     log:
-        "results/{run}/logs/unique_prompts.log",
+        "results/{run}/logs/drop_duplicates.log",
     benchmark:
-        "results/{run}/benchmarks/unique_prompts.tsv"
+        "results/{run}/benchmarks/drop_duplicates.tsv"
     conda:
         CONDA
     threads: 1
     resources:
-        mem_mb=NEEDS.memory(8000),
+        mem_mb=NEEDS.memory(2000),
         runtime=NEEDS.minutes(120),
     params:
-        spec=spec(
-            "unique_prompts",
-            seed=from_config("seed"),
-            min_words=from_config("prompts", "min_words"),
-            require_end=from_config("prompts", "require_end"),
-            min_function_words=from_config("prompts", "min_function_words"),
-            blocked=from_config("prompts", "blocked_words"),
-            perplexity_band=from_config("prompts", "perplexity_band"),
-            require_constraint=from_config("prompts", "require_constraint"),
-            near_duplicate=from_config("prompts", "near_duplicate"),
-            overlap=from_config("prompts", "overlap"),
-            max_model_len=from_config("engine", "max_model_len"),
-            max_tokens=from_config("sampling", "max_tokens"),
-        ),
+        spec=spec("drop_duplicates", perplexity_band=from_config("prompts", "perplexity_band")),
     message:
-        "Removing unfinished, duplicate and contaminated prompts"
+        "Deciding which prompts stay"
+    script:
+        "../scripts/drop_duplicates.py"
+
+
+rule unique_prompts:
+    input:
+        filtered=from_run("results/{run}/prompts/filtered/{shard}.parquet"),
+        kept=from_run("results/{run}/prompts/kept.parquet"),
+    output:
+        prompts="results/{run}/prompts/unique/{shard}.parquet",
+    log:
+        "results/{run}/logs/unique_prompts/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/unique_prompts/{shard}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(30),
+    params:
+        spec=spec("unique_prompts", shard=lambda w: int(w.shard)),
+    message:
+        "Keeping finished, new and uncontaminated prompts (shard {wildcards.shard})"
     script:
         "../scripts/unique_prompts.py"
+
+
+rule fit_projection:
+    input:
+        model=model("base"),
+        prompts=from_run("results/{run}/prompts/unique/0.parquet"),
+    output:
+        projection="results/{run}/prompts/projection.parquet",
+    log:
+        "results/{run}/logs/fit_projection.log",
+    benchmark:
+        "results/{run}/benchmarks/fit_projection.tsv"
+    conda:
+        CONDA
+    threads: as_in_spec
+    resources:
+        mem_mb=NEEDS.memory(6000),
+        runtime=NEEDS.minutes(120),
+        gpu=one_gpu,
+    params:
+        spec=spec(
+            "fit_projection",
+            threads=from_config("engine", "threads"),
+            device=from_config("engine", "device"),
+            dimensions=from_config("prompts", "embedding_dimensions"),
+        ),
+    message:
+        "Finding the axes that the embeddings of prompts are projected on"
+    script:
+        "../scripts/fit_projection.py"
 
 
 rule embed_prompts:
     input:
         model=model("base"),
-        prompts=from_run("results/{run}/prompts/unique.parquet"),
+        prompts=from_run("results/{run}/prompts/unique/{shard}.parquet"),
+        projection=from_run(projection_file),
     output:
         embeddings="results/{run}/prompts/embeddings/{shard}.parquet",
     log:
@@ -122,8 +239,6 @@ rule embed_prompts:
             "embed_prompts",
             threads=from_config("engine", "threads"),
             device=from_config("engine", "device"),
-            shard=lambda w: int(w.shard),
-            shards=from_config("prompts", "shards"),
         ),
     message:
         "Embedding prompts with the base model (shard {wildcards.shard})"
@@ -218,7 +333,7 @@ rule check_rounds:
 
 rule round_prompts:
     input:
-        prompts=from_run("results/{run}/prompts/unique.parquet"),
+        prompts=from_run(lambda w: prompt_files(w.run, "unique")),
         deal=from_run("results/{run}/prompts/deal.parquet"),
     output:
         prompts="results/{run}/rounds/{round}/prompts/{shard}.parquet",

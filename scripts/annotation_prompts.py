@@ -1,8 +1,8 @@
 """Take the prompts that are answered for an annotation.
 
 Reads:
-    files: by `prompts_from`: prompts/unique.parquet and prompts/deal.parquet (new); seeds/judge.parquet and
-        seeds/judge_heldout.parquet (judge); seeds/sft.parquet (sft).
+    files: by `prompts_from`: prompts/unique/{shard}.parquet and last prompts/deal.parquet (new);
+        seeds/judge.parquet and seeds/judge_heldout.parquet (judge); seeds/sft.parquet (sft).
     tokenizer: a file of models/base/; the folder's tokenizer and chat template are read, no weights.
 Writes:
     annotation/prompts.parquet: prompt_id, prompt, in a seeded order.
@@ -22,12 +22,12 @@ def in_seeded_order(prompts: dict[str, str], seed: int) -> list[str]:
     return sorted(prompts, key=lambda prompt_id: (hashed_int("annotation pool", seed, prompt_id), prompt_id))
 
 
-def new_prompts(unique: str | Path, deal: str | Path, seed: int, skip: int) -> dict[str, str]:
+def new_prompts(unique: list[str], deal: str, seed: int, skip: int) -> dict[str, str]:
     """Prompts that the run wrote, those of round 2's deal (one per cluster) first, then of round 3, ..."""
     from alma.dealing import FIRST_ROUND
-    from alma.tables import read_table
+    from alma.tables import read_table, read_tables
 
-    texts = {row["prompt_id"]: row["prompt"] for row in read_table(unique, "prompt")}
+    texts = {row["prompt_id"]: row["prompt"] for row in read_tables(unique, "prompt")}
     skipped: set[str] = set()
     by_round: dict[int, dict[str, str]] = {}
     for row in read_table(deal, "deal"):
@@ -47,7 +47,7 @@ def prompts_of(prompts_from: str, files: list[str], seed: int, skip: int) -> dic
     from alma.tables import read_table, read_tables
 
     if prompts_from == "new":
-        return new_prompts(files[0], files[1], seed, skip)
+        return new_prompts(files[:-1], files[-1], seed, skip)
     if prompts_from == "judge":
         rows = {row["prompt_id"]: row["prompt"] for row in read_tables(files, "judge")}
     else:

@@ -1,7 +1,7 @@
 """Plot a map of the prompts: their embeddings in two dimensions, colored by cluster.
 
 Reads:
-    prompts/embeddings/{shard}.parquet: prompt_id, embedding (float32).
+    prompts/embeddings/{shard}.parquet: prompt_id, embedding (float16).
     prompts/clusters.parquet: prompt_id, cluster (int32).
 Writes:
     figures/prompts.svg: the first two principal components of at most 2,000 prompts.
@@ -46,22 +46,20 @@ def main(embeddings: list[str], clusters: str | Path, figure_path: str | Path) -
     import numpy as np
     import polars as pl
 
+    from alma.clustering import read_embeddings
     from alma.figures import CYCLE, MARKERS, figure, nothing
 
     of_prompt = pl.read_parquet(clusters, columns=["prompt_id", "cluster"]).sort("prompt_id")
     shown = of_prompt.head(POINTS)
-    parts = [
-        pl.scan_parquet(path).filter(pl.col("prompt_id").is_in(shown["prompt_id"].implode())).collect()
-        for path in embeddings
-    ]
-    table = pl.concat(parts).join(shown, on="prompt_id").sort("prompt_id")
+    ids, vectors = read_embeddings(embeddings, shown["prompt_id"].to_list())
+    table = shown.filter(pl.col("prompt_id").is_in(ids))  # in the order of the ids, as the vectors are
     sizes = of_prompt.group_by("cluster").len().sort(["len", "cluster"], descending=[True, False])
     with figure(figure_path, (8.2, 5.0)) as (_, grid):
         axes = grid[0][0]
         if len(table) == 0:
             nothing(axes, "there are no prompts")
             return
-        plane, shares = principal_plane(np.stack(table["embedding"].to_list()).astype(np.float32))
+        plane, shares = principal_plane(vectors)
         cluster = table["cluster"].to_numpy()
         named = sizes.head(min(NAMED, len(CYCLE)))
         rest = ~np.isin(cluster, named["cluster"].to_numpy())

@@ -1,7 +1,7 @@
 """Take one shard of a round's prompts from the deal: shard s has the places s*prompts_per_shard onwards.
 
 Reads:
-    prompts: `prompt` table. deal: `deal` table.
+    prompts: `prompt` tables of all shards of the synthesis. deal: `deal` table.
 
 Writes:
     output: `round_prompt` table in the order of the places: prompt_id, prompt, source, examples,
@@ -21,7 +21,7 @@ from alma.tables import count_rows, read_matching, write_table
 
 
 def main(
-    prompts: str | Path,
+    prompts: list[str],
     deal: str | Path,
     output: str | Path,
     *,
@@ -37,13 +37,19 @@ def main(
     Raises:
         InputError: the run would run out of prompts.
     """
-    check_lasting(read_lengths(deal), count_rows(prompts, "prompt"), rounds, prompts_per_round)
+    check_lasting(
+        read_lengths(deal), sum(count_rows(path, "prompt") for path in prompts), rounds, prompts_per_round
+    )
     first = shard * prompts_per_shard
     end = first + prompts_in_shard
     chosen = read_matching(deal, "deal", [("round", "==", round_), ("place", "<", end)])
     chosen = sorted(chosen, key=lambda row: row["place"])[first:]
     wanted = [row["prompt_id"] for row in chosen]
-    texts = {row["prompt_id"]: row for row in read_matching(prompts, "prompt", [("prompt_id", "in", wanted)])}
+    texts = {
+        row["prompt_id"]: row
+        for path in prompts
+        for row in read_matching(path, "prompt", [("prompt_id", "in", wanted)])
+    }
     write_table(
         output, "round_prompt", [texts[row["prompt_id"]] | {"cluster": row["cluster"]} for row in chosen]
     )
@@ -54,7 +60,7 @@ if "snakemake" in globals():
 
     with job(snakemake) as config:
         main(
-            snakemake.input.prompts,
+            list(snakemake.input.prompts),
             snakemake.input.deal,
             snakemake.output.prompts,
             **config,

@@ -6,7 +6,7 @@ them.
 
 Reads:
     models/{checkpoint}/: an SFT checkpoint.
-    prompts/unique.parquet: prompt_id, prompt. prompts/deal.parquet: round, place, prompt_id.
+    prompts/unique/{shard}.parquet: prompt_id, prompt. prompts/deal.parquet: round, place, prompt_id.
 Writes:
     judge/samples/{checkpoint}.parquet: prompt_id, response_id, checkpoint, sample (always 0), seed,
     response, finish_reason, tokens (int), prompt.
@@ -24,7 +24,7 @@ DOMAIN = "distillation"  # in the place of the round, in seeds and ids
 
 def main(
     model: str | Path,
-    prompts: str | Path,
+    prompts: list[str],
     deal: str | Path,
     responses: str | Path,
     *,
@@ -44,8 +44,11 @@ def main(
 
     first = read_matching(deal, "deal", [("round", "==", FIRST_ROUND), ("place", "<", prompts_used)])
     chosen = [row["prompt_id"] for row in sorted(first, key=lambda row: row["place"])]
-    rows = read_matching(prompts, "prompt", [("prompt_id", "in", chosen)])
-    texts = {row["prompt_id"]: row["prompt"] for row in rows}
+    texts = {
+        row["prompt_id"]: row["prompt"]
+        for path in prompts
+        for row in read_matching(path, "prompt", [("prompt_id", "in", chosen)])
+    }
     llm = open_engine(model, engine)
     seeds = [request_seed(seed, DOMAIN, checkpoint, prompt_id, 0) for prompt_id in chosen]
     requests = [
@@ -77,7 +80,7 @@ if "snakemake" in globals():
     with job(snakemake) as config:
         main(
             Path(snakemake.input.model[0]).parent,
-            snakemake.input.prompts,
+            list(snakemake.input.prompts),
             snakemake.input.deal,
             snakemake.output.responses,
             **config,

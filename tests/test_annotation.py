@@ -259,10 +259,11 @@ def test_new_prompts_come_from_all_clusters_and_not_from_the_judges_own_training
         {"prompt_id": i, "prompt": text, "source": "synthetic", "examples": [], "checks": "[]"}
         for i, text in texts.items()
     ]
-    write_table(tmp_path / "unique.parquet", "prompt", kept)
+    for shard in (0, 1):
+        write_table(tmp_path / f"unique{shard}.parquet", "prompt", kept[shard::2])
     deal = [{"round": 2 + n // 8, "place": n % 8, "cluster": n % 8, "prompt_id": f"i{n}"} for n in range(16)]
     write_table(tmp_path / "deal.parquet", "deal", deal)
-    files = [str(tmp_path / "unique.parquet"), str(tmp_path / "deal.parquet")]
+    files = [str(tmp_path / f"{name}.parquet") for name in ("unique0", "unique1", "deal")]
     found = list(annotation_prompts.prompts_of("new", files, 0, 3))
     assert set(found[:5]) == {f"i{n}" for n in range(3, 8)}, "one per cluster, without the first places"
     assert set(found[5:]) == {f"i{n}" for n in range(8, 16)}

@@ -15,9 +15,10 @@ from alma.workflow import accept, replay
 
 pytestmark = pytest.mark.slow  # each test starts Snakemake a few times
 ROOT = Path(__file__).parents[1]
-UNIQUE = "results/small/prompts/unique.parquet"
+KEPT = "results/small/prompts/kept.parquet"
 DEALT = "results/small/rounds/2/prompts/0.parquet"
-SCRATCH = "results/small/.replay/unique_prompts/prompts/unique.parquet"
+PAIRS = "results/small/prompts/pairs/0.parquet"
+SCRATCH = "results/small/.replay/drop_duplicates/prompts/kept.parquet"
 NOTHING = "Nothing to be done"
 
 
@@ -56,7 +57,7 @@ def state(run):
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}
 
 
-def record(run, path=UNIQUE):
+def record(run, path=KEPT):
     place = Path(path)
     inside = place.relative_to("results/small")
     return json.loads((run.folder / "results/small/provenance" / f"{inside}.json").read_text())
@@ -67,19 +68,19 @@ def record(run, path=UNIQUE):
 
 def test_a_replay_gives_the_same_bytes_elsewhere(run):
     before = state(run)
-    status, printed, _ = tool(run, "replay", UNIQUE)
+    status, printed, _ = tool(run, "replay", KEPT)
     assert status == 0
     assert f"  {SCRATCH}: the same bytes as the finished one" in printed
     assert "near_duplicate: removed" in printed, "what the script prints goes to the terminal"
     assert "note:" not in printed
-    assert (run.folder / SCRATCH).read_bytes() == (run.folder / UNIQUE).read_bytes()
+    assert (run.folder / SCRATCH).read_bytes() == (run.folder / KEPT).read_bytes()
     assert state(run) == before
 
 
 def test_a_replay_after_an_edit_says_so_and_leaves_the_finished_file(run):
-    edit(run, "unique_prompts.py", "if not rows:", "rows = rows[1:]\n    if not rows:")
+    edit(run, "drop_duplicates.py", "stays = by == len(FILTERS)", "stays = by == 0")
     before = state(run)
-    status, printed, _ = tool(run, "replay", "results/small/logs/unique_prompts.log")
+    status, printed, _ = tool(run, "replay", "results/small/logs/drop_duplicates.log")
     assert status == 0
     assert "note: code changed since the finished one was made" in printed
     assert f"  {SCRATCH}: other bytes than the finished one" in printed
@@ -87,13 +88,13 @@ def test_a_replay_after_an_edit_says_so_and_leaves_the_finished_file(run):
 
 
 def test_a_replay_of_a_failing_job_shows_where_it_fails(run):
-    edit(run, "unique_prompts.py", "counts = []", "counts = []\n    needle = 17 * 3\n    {}['x']")
-    status, printed, errors = tool(run, "replay", UNIQUE)
+    edit(run, "drop_duplicates.py", "counts = []", "counts = []\n        needle = 17 * 3\n        {}['x']")
+    status, printed, errors = tool(run, "replay", KEPT)
     assert status == 1
     assert "KeyError: 'x'" in errors
     assert f"  {SCRATCH}: not made" in printed
     status, printed, _ = tool(
-        run, "replay", UNIQUE, "--pdb", given="p 'at the top', __name__\nc\np needle\nq\n"
+        run, "replay", KEPT, "--pdb", given="p 'at the top', __name__\nc\np needle\nq\n"
     )
     assert status == 1
     assert "('at the top', '__main__')" in printed
@@ -101,23 +102,23 @@ def test_a_replay_of_a_failing_job_shows_where_it_fails(run):
 
 
 def test_an_input_error_in_a_replay_is_a_message_and_under_the_debugger_a_place(run):
-    edit(run, "unique_prompts.py", "counts = []", "needle = 17 * 3\n    raise InputError('bad row 3')")
-    status, printed, errors = tool(run, "replay", UNIQUE)
+    edit(run, "drop_duplicates.py", "counts = []", "needle = 17 * 3\n        raise InputError('bad row 3')")
+    status, printed, errors = tool(run, "replay", KEPT)
     assert status == 1
     assert "error: bad row 3" in printed
     assert "Traceback" not in errors + printed
-    status, printed, errors = tool(run, "replay", UNIQUE, "--pdb", given="c\np needle\nq\n")
+    status, printed, errors = tool(run, "replay", KEPT, "--pdb", given="c\np needle\nq\n")
     assert status == 1
     assert "(Pdb) 51\n" in printed
 
 
 def test_a_job_that_has_not_run_can_be_replayed_into_a_folder(run, tmp_path):
-    (run.folder / UNIQUE).unlink()
+    (run.folder / KEPT).unlink()
     into = tmp_path / "into"
-    status, printed, _ = tool(run, "replay", UNIQUE, "--into", str(into))
+    status, printed, _ = tool(run, "replay", KEPT, "--into", str(into))
     assert status == 0
-    assert f"  {into}/prompts/unique.parquet: made; there is no finished one" in printed
-    status, _, errors = tool(run, "replay", UNIQUE, "--into", str(into))
+    assert f"  {into}/prompts/kept.parquet: made; there is no finished one" in printed
+    status, _, errors = tool(run, "replay", KEPT, "--into", str(into))
     assert status == 1
     assert "found files there, expected a new or empty folder" in errors
 
@@ -125,9 +126,9 @@ def test_a_job_that_has_not_run_can_be_replayed_into_a_folder(run, tmp_path):
 @pytest.mark.parametrize(
     ("path", "configfile", "message"),
     [
-        (UNIQUE, None, "no job of this config makes it (add the --configfile of its run)"),
-        (UNIQUE, "gone.yaml", "--configfile: no such file"),
-        ("results/small/prompts/unique.csv", "my.yaml", "no job of this config makes it"),
+        (KEPT, None, "no job of this config makes it (add the --configfile of its run)"),
+        (KEPT, "gone.yaml", "--configfile: no such file"),
+        ("results/small/prompts/kept.csv", "my.yaml", "no job of this config makes it"),
         ("results/small/prompts", "my.yaml", "jobs make files in it; name one file, such as"),
         (
             "results/small/rounds/3/selected/0.parquet",
@@ -148,7 +149,7 @@ def test_what_cannot_be_replayed_is_one_message(finished, path, configfile, mess
 def test_a_refused_config_is_the_message_of_the_run(run):
     (run.folder / "bad.yaml").write_text("run: small\nroundz: 3\n")
     for name in ("replay", "accept"):
-        status, _, errors = tool(run, name, UNIQUE, configfile="bad.yaml")
+        status, _, errors = tool(run, name, KEPT, configfile="bad.yaml")
         assert status == 1
         assert "roundz" in errors
         assert "Traceback" not in errors
@@ -179,13 +180,13 @@ def test_make_hands_the_job_and_the_options_on():
 
 
 def test_a_harmless_edit_is_accepted_recorded_and_a_real_one_runs(run):
-    edit(run, "unique_prompts.py", "total = len(rows)", "total = len(list(rows))")
-    assert "unique_prompts" in run.finish("-n", DEALT)
+    edit(run, "drop_duplicates.py", "count += len(table)", "count += len(table) + 0")
+    assert "drop_duplicates" in run.finish("-n", DEALT)
     before = state(run)
     status, shown, errors = tool(run, "accept", "results/small")
     assert status == 1
     assert 'say why with --reason "..."' in errors
-    assert UNIQUE in shown
+    assert KEPT in shown
     assert "code: " in shown
     assert state(run) == before
 
@@ -199,19 +200,19 @@ def test_a_harmless_edit_is_accepted_recorded_and_a_real_one_runs(run):
     assert entry["changes"]["code"]["old"] == record(run)["spec"]["code"] == old
     new = entry["changes"]["code"]["new"]
     assert {path for path, facts in state(run).items() if before[path] != facts} == {
-        str(run.folder / "results/small/provenance/prompts/unique.parquet.json"),
+        str(run.folder / "results/small/provenance/prompts/kept.parquet.json"),
         str(run.folder / "results/small/provenance/tables/prompt_filters.csv.json"),
         str(run.folder / "results/small/provenance/tables/prompt_quality.csv.json"),
     }
-    for options in (["--check", "results/small"], [UNIQUE]):
+    for options in (["--check", "results/small"], [KEPT]):
         status, printed, _ = tool(run, "trace", *options, configfile=None)
         assert status == 0
         assert f"accepted code {old[:8]} -> {new[:8]} | R. Reader | " in printed
-        assert UNIQUE in printed
+        assert KEPT in printed
         assert "a copy of a list" in printed
 
-    edit(run, "unique_prompts.py", "total = len(list(rows))", "total = len(rows) + 0")
-    assert run.update(DEALT)[1] == {"small/unique_prompts"}
+    edit(run, "drop_duplicates.py", "count += len(table) + 0", "count += 0 + len(table)")
+    assert run.update(DEALT)[1] == {"small/drop_duplicates"}
     assert "accepted" not in record(run)
     status, printed, _ = tool(run, "accept", "results/small/prompts")
     assert status == 0
@@ -222,18 +223,20 @@ def test_a_harmless_edit_is_accepted_recorded_and_a_real_one_runs(run):
 
 def test_a_change_of_the_config_has_to_be_named(run):
     run.config = fast_run.merged(run.config, {"prompts": {"near_duplicate": 0.95}})
-    assert "unique_prompts" in run.finish("-n", DEALT)
+    assert "compare_prompts" in run.finish("-n", DEALT)
     before = state(run)
-    status, shown, errors = tool(run, "accept", UNIQUE, "--reason", "no such pair")
+    status, shown, errors = tool(run, "accept", PAIRS, "--reason", "no such pair")
     assert status == 1
     assert "config.near_duplicate: 0.9 -> 0.95" in shown
     assert "more than the code changed: config.near_duplicate" in errors
     assert "add: --also config.near_duplicate" in errors
     assert state(run) == before
     options = ["--also", "config.near_duplicate", "--reason", "no such pair"]
-    assert tool(run, "accept", UNIQUE, *options)[0] == 0
+    assert tool(run, "accept", PAIRS, *options)[0] == 0
     assert NOTHING in run.finish("-n", DEALT)
-    assert record(run)["accepted"][0]["changes"] == {"config.near_duplicate": {"old": 0.9, "new": 0.95}}
+    assert record(run, PAIRS)["accepted"][0]["changes"] == {
+        "config.near_duplicate": {"old": 0.9, "new": 0.95}
+    }
 
 
 def test_a_change_of_the_inputs_has_to_be_named(run):
@@ -252,32 +255,32 @@ def test_a_change_of_the_inputs_has_to_be_named(run):
 
 
 def test_a_damaged_file_and_one_without_a_record_are_not_accepted(run):
-    edit(run, "unique_prompts.py", "total = len(rows)", "total = len(list(rows))")
-    path = run.folder / UNIQUE
+    edit(run, "drop_duplicates.py", "count += len(table)", "count += len(table) + 0")
+    path = run.folder / KEPT
     path.write_bytes(path.read_bytes()[:-9])
-    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    status, _, errors = tool(run, "accept", KEPT, "--reason", "fine")
     assert status == 1
     assert "it is cut short since it was made" in errors
-    (run.folder / "results/small/provenance/prompts/unique.parquet.json").unlink()
-    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    (run.folder / "results/small/provenance/prompts/kept.parquet.json").unlink()
+    status, _, errors = tool(run, "accept", KEPT, "--reason", "fine")
     assert status == 1
     assert "it has no record of provenance" in errors
 
 
 def test_nothing_is_accepted_beside_a_run(run):
-    edit(run, "unique_prompts.py", "total = len(rows)", "total = len(list(rows))")
+    edit(run, "drop_duplicates.py", "count += len(table)", "count += len(table) + 0")
     before = state(run)
     lock = os.open(run.folder / ".snakemake/alma.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_SH)
-    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    status, _, errors = tool(run, "accept", KEPT, "--reason", "fine")
     assert (status, "a run is going on here" in errors) == (1, True)
     os.ftruncate(lock, 0)
     os.write(lock, b"another-machine")
     os.close(lock)
     locks = run.folder / ".snakemake/locks"
     locks.mkdir(exist_ok=True)
-    (locks / "0.output.lock").write_text(f"{UNIQUE}\n")
-    status, _, errors = tool(run, "accept", UNIQUE, "--reason", "fine")
+    (locks / "0.output.lock").write_text(f"{KEPT}\n")
+    status, _, errors = tool(run, "accept", KEPT, "--reason", "fine")
     assert (status, "Snakemake's lock is held" in errors) == (1, True)
     assert state(run) == before
 

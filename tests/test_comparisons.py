@@ -135,7 +135,7 @@ def tables_of(*names):
 
 def test_the_seeds_of_the_study_share_what_no_training_seed_reaches(study, tmp_path):
     jobs = planned(tmp_path, *tables_of("seeds"))
-    once = ("read_seeds", "base_model", "unique_prompts", "deal_prompts", "train_judge_seed", "compare_runs")
+    once = ("read_seeds", "base_model", "drop_duplicates", "deal_prompts", "train_judge_seed", "compare_runs")
     assert {rule: jobs[rule] for rule in once} == dict.fromkeys(once, 1)
     rounds = study["rounds"] - 1
     assert jobs["train_sft"] == 3 * 2 and jobs["train_judge"] == 3

@@ -13,7 +13,7 @@ from alma.workflow import devices
 from alma.workflow.config import merge
 from alma.workflow.plan import plan
 
-TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round", "embed_prompts"}
+TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round", "fit_projection", "embed_prompts"}
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def flip(path):
 DAMAGE = [
     ("rounds/2/scores/sft-0/0-0.parquet", cut, "score_responses", "select_responses"),
     ("rounds/2/selected/0.parquet", flip, "select_responses", "build_dataset"),
-    ("prompts/unique.parquet", cut, "unique_prompts", "cluster_prompts"),
+    ("prompts/unique/0.parquet", cut, "unique_prompts", "embed_prompts"),
     ("models/judge/model.safetensors", flip, "train_judge", "score_responses"),
     ("models/sft-0/SHA256SUMS", cut, "train_sft", "sample_responses"),
 ]

@@ -305,7 +305,7 @@ def test_no_round_selects_from_the_responses_of_distillation(chat_tokenizer, tmp
         "max_tokens": 9,
     }
     sample_distillation.main(
-        "m", tmp_path / "unique", tmp_path / "deal", tmp_path / "own", prompts_used=4, **common
+        "m", [tmp_path / "unique"], tmp_path / "deal", tmp_path / "own", prompts_used=4, **common
     )
     sample_responses.main("m", tmp_path / "round", tmp_path / "rounds", round_=2, samples=[0, 1], **common)
     own = read_table(tmp_path / "own", "distillation_response")

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import check_lengths
+import filter_prompts
 import pytest
 import score_heldout
 import tiny_model
-import unique_prompts
 
 from alma.chat_template import prompt_ids
 from alma.csv_tables import read_csv_table
@@ -115,7 +115,7 @@ def test_a_new_prompt_counts_with_the_judge_s_question_about_its_longest_respons
 @pytest.fixture
 def tables(tmp_path, tokenizer, monkeypatch) -> Path:
     """A folder with the seed tables of a run."""
-    for module in (check_lengths, unique_prompts):
+    for module in (check_lengths, filter_prompts):
         monkeypatch.setattr(module, "load_tokenizer", lambda folder: tokenizer)
     write_table(tmp_path / "sft.parquet", "sft", SEEDS)
     write_table(tmp_path / "judge.parquet", "judge", RATED[:6])
@@ -339,36 +339,27 @@ def test_new_prompts_that_are_too_long_are_dropped_and_counted(tables, tokenizer
     short, long = prompt_lengths(tokenizer, texts, 30)
     assert short < long
 
-    def kept(limit: int) -> tuple[set[str], dict[str, int]]:
-        unique_prompts.main(
-            [str(tables / "raw.parquet")],
+    def kept(limit: int) -> dict[str, str | None]:
+        """{prompt: what it fails}."""
+        filter_prompts.main(
+            tables / "raw.parquet",
             tables / "sft.parquet",
             tables / "judge_prompts.parquet",
             tables / "judge_benchmark.parquet",
             tables / "eval.parquet",
             tables / "tokenizer.json",
-            tables / "unique.parquet",
-            tables / "filters.csv",
-            tables / "quality.csv",
-            **{"seed": 0, "min_words": 3, "near_duplicate": 0.9, "overlap": 0.9},
-            **{
-                "require_end": False,
-                "min_function_words": 0,
-                "blocked": [],
-                "perplexity_band": [0, 1],
-                "require_constraint": False,
-            },
-            **{"max_model_len": limit, "max_tokens": 30},
+            tables / "filtered.parquet",
+            tables / "signatures.parquet",
+            **{"seed": 0, "min_words": 3, "overlap": 0.9, "require_end": False, "min_function_words": 0},
+            **{"blocked": [], "require_constraint": False, "max_model_len": limit, "max_tokens": 30},
         )
-        counts = read_csv_table(tables / "filters.csv", "prompt_filters")
-        rows = read_table(tables / "unique.parquet", "prompt")
-        return {row["prompt"] for row in rows}, {row["filter"]: row["removed"] for row in counts}
+        return {
+            row["prompt"]: row["fails"] for row in read_table(tables / "filtered.parquet", "filtered_prompt")
+        }
 
-    assert kept(long) == (set(texts), kept(long)[1]) and kept(long)[1]["too_long"] == 0
-    rows, removed = kept(long - 1)
-    assert rows == {texts[0]} and removed["too_long"] == 1
-    with pytest.raises(InputError, match=r"too_long: removed 2"):
-        kept(short - 1)
+    assert kept(long) == dict.fromkeys(texts)
+    assert kept(long - 1) == {texts[0]: None, texts[1]: "too_long"}
+    assert kept(short - 1) == dict.fromkeys(texts, "too_long")
 
 
 def test_a_few_shot_judge_must_have_room_for_the_longest_prompt_and_response(tables) -> None:

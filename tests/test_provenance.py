@@ -351,7 +351,8 @@ def test_a_row_shows_its_prompt_candidates_and_records(made, monkeypatch, capsys
     assert text.count("█") > 20 and "   10  0." in text
     _, records = text.split("records:")
     for rule in ("build_dataset", "select_responses", "sample_responses", "score_responses", "train_judge",
-                 "round_prompts", "unique_prompts", "cluster_prompts", "synthesize_prompts", "read_seeds",
+                 "round_prompts", "unique_prompts", "drop_duplicates", "filter_prompts", "cluster_prompts",
+                 "synthesize_prompts", "read_seeds",
                  "train_sft", "train_round", "base_model"):  # fmt: skip
         assert f"    {rule}" in records
     assert "| code " in records and "| commit " in records and "+00:00" in records

@@ -17,6 +17,7 @@ import fake_run
 import list_candidates
 import measure_round
 import measure_selection
+import numpy as np
 import plot_checks
 import plot_judge
 import plot_length
@@ -37,6 +38,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_texts import written_rules
 
+from alma.clustering import write_embeddings
 from alma.csv_tables import read_csv_table
 from alma.errors import InputError
 from alma.statistics import spearman
@@ -178,7 +180,7 @@ def test_figures_of_almost_nothing(tmp_path):
     assert "no prompt has checks" in (tmp_path / "b.svg").read_text()
     assert (tmp_path / "checks.csv").read_text().count("\n") == 1
 
-    write_table(tmp_path / "e.parquet", "embedding", [{"prompt_id": "a", "embedding": [1.0, 2.0]}])
+    write_embeddings(tmp_path / "e.parquet", ["a"], np.array([[1.0, 2.0]]))
     cluster = {"prompt_id": "a", "cluster": 0, "rank": 0, "distance": 0.0}
     write_table(tmp_path / "c.parquet", "cluster", [cluster])
     plot_prompts.main([str(tmp_path / "e.parquet")], tmp_path / "c.parquet", tmp_path / "d.svg")

@@ -9,7 +9,17 @@ from fast_run import ROOT, SMALL, FastRun, merged
 from rule_texts import written_rules
 
 from alma.workflow.config import check_config, run_configs
-from alma.workflow.sizes import _KB_PER_ROW, EMBEDDED, ENGINE, TRAINING, UNKNOWN, Requests, Sizes, parameters
+from alma.workflow.sizes import (
+    _KB_PER_ROW,
+    EMBEDDED,
+    EMBEDDING,
+    ENGINE,
+    TRAINING,
+    UNKNOWN,
+    Requests,
+    Sizes,
+    parameters,
+)
 
 # config.json as the models' authors publish it, and how many parameters their pages name.
 LLAMA_8B = {
@@ -69,7 +79,7 @@ def test_a_config_json_that_cannot_be_read_is_no_error(tmp_path):
 def test_what_a_job_asks_for_grows_with_the_model(on_gpu):
     small = sizes(on_gpu, base_model={"source": "package:smollm2-135m"})
     large = sizes(on_gpu, base_model={"source": f"hub:mine/model-70B@{40 * '0'}"})
-    for rule in ENGINE | TRAINING | {"base_model", "embed_prompts"}:
+    for rule in ENGINE | TRAINING | EMBEDDING | {"base_model"}:
         assert large.mem_mb(rule, 6000) > small.mem_mb(rule, 6000) + 100_000, "70 billion parameters"
         assert large.disk_mb(rule, 1000) > small.disk_mb(rule, 1000) + 100_000
     if not on_gpu:  # a GPU takes less than a minute for these shards, whatever the model

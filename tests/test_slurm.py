@@ -30,8 +30,15 @@ SFT = "results/small/models/sft-0/config.json"
 # Groups beside those of the profile, for the whole run: each is one job, which starts Snakemake twice.
 GROUPS = {
     "prompts": (
-        *("synthesize_prompts", "unique_prompts", "embed_prompts", "cluster_prompts", "deal_prompts"),
-        *("check_rounds", "round_prompts"),
+        *("synthesize_prompts", "filter_prompts", "compare_prompts", "drop_duplicates", "unique_prompts"),
+        *(
+            "fit_projection",
+            "embed_prompts",
+            "cluster_prompts",
+            "deal_prompts",
+            "check_rounds",
+            "round_prompts",
+        ),
     ),
     "judge": ("train_judge_seed", "sample_distillation", "score_distillation", "train_judge"),
     "measure": (

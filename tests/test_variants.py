@@ -182,5 +182,5 @@ def test_other_limits_check_the_seeds_again_and_share_what_waits_for_the_check(t
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout.partition("total")[0], flags=re.M))
     assert jobs["check_lengths"] == "2", "the main run's, and that of the shorter answers"
     assert jobs["check_rounds"] == "2", "the main run's, and that of more rounds"
-    once = ("train_sft", "train_judge_seed", "synthesize_prompts", "unique_prompts", "deal_prompts")
+    once = ("train_sft", "train_judge_seed", "synthesize_prompts", "drop_duplicates", "deal_prompts")
     assert {name: jobs[name] for name in once} == dict.fromkeys(once, "1")

@@ -2,58 +2,148 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alma.errors import InputError
 from alma.ids import hashed_int
-from alma.tables import SCHEMAS, read_columns, write_columns
+from alma.tables import SCHEMAS, iter_columns, read_columns, write_columns
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def write_embeddings(path: str | Path, ids: list[str], vectors: "np.ndarray") -> None:
-    """Write an `embedding` table from ids and a float32 array [ids, width]."""
+class Projection(NamedTuple):
+    """Principal components of embeddings.
+
+    Args:
+        mean: float32 [width]. axes: float32 [dimensions, width], of length one, the largest variance first.
+    """
+
+    mean: "np.ndarray"
+    axes: "np.ndarray"
+
+    def of(self, vectors: "np.ndarray") -> "np.ndarray":
+        """float32 [texts, dimensions] of vectors (float32 [texts, width])."""
+        return (vectors - self.mean) @ self.axes.T
+
+
+def fit_axes(vectors: "np.ndarray", dimensions: int) -> Projection:
+    """The first principal components of vectors (float32 [texts, width]): as many as asked for, or all.
+
+    Each axis points to its largest entry, so that its sign does not hang on the library.
+    """
+    import numpy as np
+
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    axes = np.linalg.svd(vectors - mean, full_matrices=False)[2][:dimensions]
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    return Projection(mean.astype(np.float32), (axes * signs[:, None]).astype(np.float32))
+
+
+def write_projection(path: str | Path, projection: Projection) -> None:
+    """Write a `projection` table: the mean, then the axes."""
     import numpy as np
     import pyarrow as pa
 
-    count, width = vectors.shape
-    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * width, type=pa.int32())
-    values = pa.array(vectors.reshape(-1), type=pa.float32())
-    table = pa.Table.from_arrays(
-        [pa.array(ids, type=pa.string()), pa.ListArray.from_arrays(offsets, values)],
-        schema=SCHEMAS["embedding"],
-    )
-    write_columns(path, "embedding", table)
+    rows = np.concatenate([projection.mean[None], projection.axes]).astype(np.float32)
+    columns = [
+        pa.array(["mean"] + ["axis"] * len(projection.axes), type=pa.string()),
+        pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]),
+    ]
+    names = SCHEMAS["projection"].names
+    write_columns(path, "projection", pa.Table.from_arrays(columns, names=names))
 
 
-def read_embeddings(paths: list[str]) -> tuple[list[str], "np.ndarray"]:
+def read_projection(path: str | Path) -> Projection:
+    """Read a table that `write_projection` wrote.
+
+    Raises:
+        InputError: the table is damaged.
+    """
+    table = read_columns(path, "projection")
+    rows = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    return Projection(rows[0], rows[1:])
+
+
+def write_embeddings(path: str | Path, ids: list[str], vectors: "np.ndarray") -> None:
+    """Write an `embedding` table from ids and a float32 array [ids, width], rounded to float16.
+
+    Raises:
+        InputError: a value is too large for float16, or is no number.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    with np.errstate(over="ignore"):
+        halves = np.ascontiguousarray(vectors, dtype=np.float16)
+    if not np.isfinite(halves).all():
+        raise InputError(
+            f"{path}: embeddings of up to {np.nanmax(np.abs(vectors)):.3g}, expected numbers of at most "
+            f"{np.finfo(np.float16).max:.0f} (float16).\n  The base model's hidden states are out of range; "
+            "is its checkpoint sound?"
+        )
+    values = pa.array(halves.reshape(-1), type=pa.float16())
+    columns = [pa.array(ids, type=pa.string()), pa.FixedSizeListArray.from_arrays(values, halves.shape[1])]
+    write_columns(path, "embedding", pa.Table.from_arrays(columns, names=SCHEMAS["embedding"].names))
+
+
+def read_embeddings(paths: list[str], wanted: list[str] | None = None) -> tuple[list[str], "np.ndarray"]:
     """Ids and float32 array [ids, width] of several `embedding` tables, sorted by id.
+
+    The tables are read twice, ids first, so that each vector goes from its file to its place: beyond the
+    result there are only some thousand vectors in memory.
+
+    Args:
+        wanted: ids to read, where not all are.
 
     Raises:
         InputError: a table is damaged, or its rows are not of one width.
     """
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids: list[str] = []
-    parts = []
+    chosen = None if wanted is None else pa.array(wanted, pa.string())
+    parts = [part["prompt_id"] for path in paths for part in iter_columns(path, "embedding", ["prompt_id"])]
+    ids = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
+    used = np.ones(len(ids), dtype=np.bool_) if chosen is None else pc.is_in(ids, chosen).to_numpy()
+    order = pc.sort_indices(ids.filter(used)).to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    found = np.empty((0, 0), dtype=np.float32)
     widths: set[int] = set()
+    start = count = 0
     for path in paths:
-        table = read_columns(path, "embedding")
-        if len(table):
-            ids += table["prompt_id"].to_pylist()
-            vectors = table["embedding"].combine_chunks()
-            widths |= set(pc.list_value_length(vectors).unique().to_pylist())
-            parts.append(vectors.flatten().to_numpy(zero_copy_only=False))
-    if len(widths) > 1:
-        raise InputError(
-            f"{', '.join(paths)}: embeddings of {sorted(widths)} numbers, expected one width. Delete them."
-        )
-    if not parts:
-        return [], np.empty((0, 0), dtype=np.float32)
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    return [ids[i] for i in order], np.concatenate(parts).reshape(len(ids), -1)[order]
+        for part in iter_columns(path, "embedding", ["embedding"], rows=8192):
+            widths.add(part["embedding"].type.list_size)
+            if len(widths) > 1:
+                raise InputError(
+                    f"{', '.join(paths)}: embeddings of {sorted(widths)} numbers, expected one width. "
+                    "Delete them."
+                )
+            if not found.size:
+                found = np.empty((len(order), *widths), dtype=np.float32)
+            values = part["embedding"].combine_chunks().flatten().to_numpy().reshape(len(part), *widths)
+            values = values[used[start : start + len(part)]]
+            found[place[count : count + len(values)]] = values
+            start += len(part)
+            count += len(values)
+    return ids.filter(used).take(pa.array(order)).to_pylist(), found
+
+
+def to_directions(vectors: "np.ndarray") -> None:
+    """Center vectors (float32 [prompts, width]) and scale them to length one, in place.
+
+    Hidden states share one large common direction; without centering the angles between prompts would be
+    dwarfed by it.
+    """
+    import numpy as np
+
+    mean = vectors.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
+    for start in range(0, len(vectors), 65536):
+        part = vectors[start : start + 65536]
+        part -= mean
+        part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), np.float32(1e-12))
 
 
 def k_means(
@@ -61,11 +151,9 @@ def k_means(
 ) -> "tuple[np.ndarray, np.ndarray]":
     """Spherical-like k-means: on centered vectors of length one. Library: faiss.
 
-    Hidden states share one large common direction; without centring the angles between prompts
-    would be dwarfed by it.
-
     Args:
-        vectors: float32 [prompts, width], at least `clusters` rows. iterations: of Lloyd's algorithm.
+        vectors: float32 [prompts, width], at least `clusters` rows; they are changed in place
+            (`to_directions`), since a copy may not fit the memory. iterations: of Lloyd's algorithm.
 
     Returns:
         Cluster (int64) and squared Euclidean distance to its centroid (float32) of each prompt.
@@ -73,9 +161,8 @@ def k_means(
     import faiss
     import numpy as np
 
-    data = vectors - vectors.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
-    data /= np.maximum(np.linalg.norm(data, axis=1, keepdims=True), np.float32(1e-12))
-    data = np.ascontiguousarray(data, dtype=np.float32)
+    data = np.ascontiguousarray(vectors, dtype=np.float32)
+    to_directions(data)
     model = faiss.Kmeans(
         data.shape[1],
         clusters,

@@ -1,6 +1,6 @@
-"""Equal, nearly equal and overlapping texts, compared by their words.
+"""Equal and overlapping texts, compared by their words (`alma.minhash` finds nearly equal ones).
 
-Everything looks up word 3-grams in an index, so the cost grows with the number of texts and not
+Overlap is looked up in an index of word 3-grams, so the cost grows with the number of texts and not
 with the number of pairs. Words are runs of letters and digits; a script without spaces (Chinese,
 Thai) makes one long word of a phrase, and there only equal texts are found.
 """
@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 
-PERMUTATIONS = 128
 GRAM = 3
 _WORD = re.compile(r"\w+")
 
@@ -64,41 +63,3 @@ class OverlapIndex:
             # The product of a float and a count: stay clear of rounding at the threshold itself.
             if count >= threshold * len(grams) - 1e-9 or count == self._sizes[number] >= GRAM
         }
-
-
-def _bands(threshold: float) -> int:
-    """Fewest LSH bands that find a pair at the threshold with a probability of at least 0.999."""
-    bands = 1
-    while bands < PERMUTATIONS and (1 - threshold ** (PERMUTATIONS // bands)) ** bands > 0.001:
-        bands *= 2
-    return bands
-
-
-def first_of_near_duplicates(texts: list[str], threshold: float) -> list[bool]:
-    """Whether each text is kept when those like an earlier kept one are dropped.
-
-    Two texts are alike where the MinHash estimate (128 permutations, standard error at most 0.045)
-    of the Jaccard similarity of their word 3-grams is at least `threshold`. The hashes are fixed,
-    so the result depends on the texts and their order alone. Library: rensa (R-MinHash, LSH).
-
-    Args:
-        texts: in the order in which they have precedence.
-        threshold: similarity in (0, 1].
-
-    Returns:
-        One flag per text.
-    """
-    from rensa import RMinHash, RMinHashLSH
-
-    index = RMinHashLSH(threshold, PERMUTATIONS, _bands(threshold))
-    sketches: dict[int, RMinHash] = {}  # of the texts that are kept
-    flags = []
-    for number, text in enumerate(texts):
-        sketch = RMinHash(PERMUTATIONS, 0)
-        sketch.update(grams_of(text))
-        alike = any(sketch.jaccard(sketches[other]) >= threshold for other in index.query(sketch))
-        if not alike:
-            index.insert(number, sketch)
-            sketches[number] = sketch
-        flags.append(not alike)
-    return flags

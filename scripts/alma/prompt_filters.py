@@ -6,11 +6,28 @@ does not.
 
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from alma.checks import language_hits
+from alma.errors import InputError
+from alma.tables import iter_columns
 from alma.words import words_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+# All filters in their order: a prompt counts as removed by the first that it fails. Whether it fails
+# perplexity, exact_duplicate or near_duplicate shows in comparison with the prompts of all shards alone.
+FILTERS = (
+    *("unfinished", "too_short", "marker_or_answer", "no_end", "other_language", "blocked_word"),
+    *("perplexity", "no_constraint", "exact_duplicate", "near_duplicate"),
+    *("few_shot_overlap", "seed_overlap", "evaluation_overlap", "too_long"),
+)
 
 # A filter that would drop more of the seeds than this is not used: it does not fit this kind of prompts
 # (prompts in a script without periods, in a language without known function words, about insults).
@@ -69,22 +86,73 @@ def fits_the_seeds(name: str, keeps: Callable[[str], bool], seeds: list[str]) ->
     return False
 
 
-def in_band(logprobs: list[float | None], band: tuple[float, float]) -> list[bool]:
-    """Which perplexities lie between two quantiles of all of them.
+def counts_before(name: str, fails: str | None) -> bool:
+    """Whether a prompt still counts when a filter looks at it.
 
     Args:
-        logprobs: mean natural log-probability of the tokens of each prompt; its perplexity is exp(-logprob).
-            A prompt without one is in no band but (0, 1).
-        band: the quantiles, 0-1, both included. The smallest perplexity is quantile 0; (0, 1) is all.
+        name: the filter. fails: first filter that the prompt fails by itself, None where it fails none.
     """
-    if tuple(band) == (0, 1):
-        return [True] * len(logprobs)
-    known = sorted(-value for value in logprobs if value is not None)
-    if not known:
-        return [False] * len(logprobs)
+    return fails is None or FILTERS.index(fails) > FILTERS.index(name)
 
-    def quantile(q: float, up: Callable[[float], int]) -> float:
-        return known[min(len(known) - 1, max(0, up(q * (len(known) - 1))))]
 
-    low, high = quantile(band[0], math.ceil), quantile(band[1], math.floor)
-    return [value is not None and low <= -value <= high for value in logprobs]
+def still_there(fails: "pa.ChunkedArray", name: str) -> "pa.ChunkedArray":
+    """`counts_before` of a column `fails`, as a column of booleans."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    later = [other for other in FILTERS if counts_before(name, other)]
+    return pc.or_(pc.is_null(fails), pc.fill_null(pc.is_in(fails, pa.array(later, pa.string())), False))
+
+
+def quantile_bounds(counts: dict[float, int], band: tuple[float, float]) -> tuple[float, float]:
+    """Smallest and largest value between two quantiles, both included; the larger first where there is none.
+
+    Args:
+        counts: {value: how often it occurs}. band: the quantiles, 0-1; the smallest value is quantile 0.
+    """
+    if not counts:
+        return math.inf, -math.inf
+    values = sorted(counts)
+    ends = list(accumulate(counts[value] for value in values))
+    last = ends[-1] - 1
+    low, high = math.ceil(band[0] * last), math.floor(band[1] * last)
+    return values[bisect_right(ends, low)], values[bisect_right(ends, high)]
+
+
+class PerplexityBand:
+    """Which perplexities lie between two quantiles of those of all prompts that the filters before left.
+
+    The quantiles are exact. Values of `logprob` have four decimals, so the memory grows with the values that
+    differ (some ten thousand) and not with the prompts.
+
+    Args:
+        filtered: `filtered_prompt` tables of all shards. band: the quantiles, 0-1, both included; (0, 1) is
+            all.
+
+    Raises:
+        InputError: the larger quantile comes first.
+    """
+
+    def __init__(self, filtered: list[str], band: list[float]) -> None:
+        if band[0] >= band[1]:
+            raise InputError(f"prompts.perplexity_band: found {band}, expected the lower quantile first")
+        self._all = tuple(band) == (0, 1)
+        self._low = self._high = 0.0
+        if self._all:
+            return
+        counts: Counter[float] = Counter()
+        for path in filtered:
+            for part in iter_columns(path, "filtered_prompt", ["logprob", "fails"]):
+                found = part["logprob"].filter(still_there(part["fails"], "perplexity")).drop_null()
+                for entry in found.value_counts().to_pylist():
+                    counts[-entry["values"]] += entry["counts"]  # the perplexity is exp(-logprob)
+        self._low, self._high = quantile_bounds(counts, (band[0], band[1]))
+
+    def holds(self, logprobs: "pa.ChunkedArray") -> "np.ndarray":
+        """bool [prompts]: which are in the band. A prompt without a value is in no band but (0, 1)."""
+        import numpy as np
+
+        if self._all:
+            return np.ones(len(logprobs), dtype=np.bool_)
+        values = -logprobs.to_numpy()  # null becomes NaN, which is in no band
+        return (self._low <= values) & (values <= self._high)

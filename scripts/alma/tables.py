@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Rows of a row group: what a writer holds at once. A file's bytes depend on it, so it is the same for all.
 ROW_GROUP = 2**16
 
+ANY_LENGTH = 0  # of a fixed-size list whose length the schema leaves open
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 _PROMPT = [
@@ -105,8 +106,44 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("logprob", pa.float64()),  # mean of its tokens under the base model, natural log; null if empty
         ]
     ),
+    # One row per raw prompt, in the order of its shard: so `row` below is the row of both tables.
+    "filtered_prompt": pa.schema(
+        [
+            *_PROMPT,
+            _STATED,
+            ("logprob", pa.float64()),  # as in raw_prompt
+            # first filter that the prompt fails by itself (`alma.prompt_filters.FILTERS`), null if none
+            ("fails", pa.string()),
+        ]
+    ),
+    # what is compared with the prompts of all shards: those that no filter before removed by itself
+    "signature": pa.schema(
+        [
+            ("row", pa.int32()),
+            ("prompt_id", pa.string()),
+            ("examples", pa.list_(pa.string())),
+            ("precedence", pa.int64()),  # seeded hash: of duplicates the smallest stays
+            ("text", pa.int64()),  # hash of the words: equal texts but for case, space, punctuation
+            ("logprob", pa.float64()),
+            ("signature", pa.binary(512)),  # MinHash, 128 unsigned integers of 32 bits
+        ]
+    ),
+    "duplicate": pa.schema([("shard", pa.int32()), ("row", pa.int32())]),
+    "near_pair": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("precedence", pa.int64()),
+            ("earlier_id", pa.string()),  # the prompt that it is like, and which has precedence
+            ("earlier_precedence", pa.int64()),
+            ("similarity", pa.float32()),  # estimated Jaccard similarity of word 3-grams
+        ]
+    ),
+    "kept": pa.schema([("shard", pa.int32()), ("row", pa.int32())]),
     "prompt": pa.schema([*_PROMPT, _STATED]),
-    "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float32()))]),
+    # the mean of some embeddings, then the axes of their principal components, as long as the model is wide
+    "projection": pa.schema([("part", pa.string()), ("vector", pa.list_(pa.float32(), ANY_LENGTH))]),
+    # lists of one length: the model's width, or prompts.embedding_dimensions
+    "embedding": pa.schema([("prompt_id", pa.string()), ("embedding", pa.list_(pa.float16(), ANY_LENGTH))]),
     "cluster": pa.schema(
         [
             ("prompt_id", pa.string()),
@@ -205,17 +242,17 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
-def _write(path: str | Path, kind: str, tables: Iterable[pa.Table]) -> int:
+def _write(path: str | Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     """Write Arrow tables of one schema, one after the other, as one file; returns its number of rows.
 
     Every row group is cut and made one chunk here, so that equal rows give equal bytes, whatever the sizes of
     the tables and of their chunks.
     """
     rows = 0
-    held = [SCHEMAS[kind].empty_table()]
+    held = [schema.empty_table()]
     with (
         atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, SCHEMAS[kind], compression="zstd") as writer,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
         for table in tables:
             held.append(table)
@@ -227,6 +264,15 @@ def _write(path: str | Path, kind: str, tables: Iterable[pa.Table]) -> int:
         if len(rest) or not rows:
             writer.write_table(rest, ROW_GROUP)
     return rows + len(rest)
+def has_schema(found: pa.Schema, kind: str) -> bool:
+    """Whether a schema is that of a kind of table, where lists of `ANY_LENGTH` may have any length."""
+    expected = SCHEMAS[kind]
+    for place, (field, other) in enumerate(zip(expected, found, strict=False)):
+        lists = pa.types.is_fixed_size_list(field.type) and pa.types.is_fixed_size_list(other.type)
+        if lists and field.type.list_size == ANY_LENGTH:
+            length = other.type.list_size
+            expected = expected.set(place, field.with_type(pa.list_(field.type.value_type, length)))
+    return bool(found.equals(expected))
 
 
 def write_table(path: str | Path, kind: str, rows: list[dict[str, Any]]) -> None:
@@ -248,9 +294,9 @@ def write_columns(path: str | Path, kind: str, table: pa.Table) -> None:
     Raises:
         ValueError: the table has another schema (an error in the program).
     """
-    if not table.schema.equals(SCHEMAS[kind]):
+    if not has_schema(table.schema, kind):
         raise ValueError(f"{path}: has the schema {table.schema}, expected that of a {kind} table")
-    _write(path, kind, [table])
+    _write(path, table.schema, [table])
 
 
 def frame_schema(kind: str) -> "pl.Schema":
@@ -283,7 +329,7 @@ def write_frames(path: str | Path, kind: str, frames: Iterable["pl.DataFrame"]) 
                 raise ValueError(f"{path}: has the schema {frame.schema}, expected {expected} ({kind} table)")
             yield frame.to_arrow().cast(SCHEMAS[kind])
 
-    return _write(path, kind, checked())
+    return _write(path, SCHEMAS[kind], checked())
 
 
 @contextmanager
@@ -292,7 +338,7 @@ def _opened(path: str | Path, kind: str) -> Iterator[pq.ParquetFile]:
     try:
         # pq.read_table would import pandas, which a job that only reads has no need of.
         with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(SCHEMAS[kind]):
+            if not has_schema(file.schema_arrow, kind):
                 raise InputError(
                     f"{path}: has columns {file.schema_arrow.names}, expected those of a {kind} table: "
                     f"{SCHEMAS[kind].names}.\n  Delete it and run the same command again."
@@ -313,6 +359,33 @@ def read_columns(path: str | Path, kind: str, columns: list[str] | None = None) 
     """
     with _opened(path, kind) as file:
         return file.read(columns)
+
+
+def iter_columns(
+    path: str | Path, kind: str, columns: list[str] | None = None, rows: int = 65536
+) -> Iterator[pa.Table]:
+    """Read columns of a table, or all of them, at most so many rows at a time.
+
+    Raises:
+        InputError: as `read_columns`.
+    """
+    with _opened(path, kind) as file:
+        for batch in file.iter_batches(rows, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def table_writer(path: str | Path, kind: str) -> Iterator[pq.ParquetWriter]:
+    """A table of schema `SCHEMAS[kind]` that is written part by part, and is there when all are.
+
+    Raises:
+        ValueError: a part has another schema (an error in the program).
+    """
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMAS[kind], compression="zstd") as writer,
+    ):
+        yield writer
 
 
 def count_rows(path: str | Path, kind: str) -> int:
@@ -347,23 +420,6 @@ def read_matching(path: str | Path, kind: str, filters: list[tuple[str, str, Any
     with _opened(path, kind) as file:
         batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches())
         return [row for batch in batches for row in batch.filter(wanted).to_pylist()]
-
-
-def read_range(path: str | Path, kind: str, positions: range) -> list[dict[str, Any]]:
-    """Rows at consecutive positions of a table that may not fit the memory.
-
-    Raises:
-        InputError: as `read_columns`.
-    """
-    found: list[dict[str, Any]] = []
-    start = 0
-    with _opened(path, kind) as file:
-        for batch in file.iter_batches():
-            first, end = max(positions.start - start, 0), min(positions.stop - start, len(batch))
-            if first < end:
-                found += batch.slice(first, end - first).to_pylist()
-            start += len(batch)
-    return found
 
 
 _scanned: dict[str, str] = {}  # the files that this process has scanned, and their kinds

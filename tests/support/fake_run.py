@@ -6,9 +6,11 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import select_responses
 
 from alma.checkpoints import MODEL_FILES
+from alma.clustering import write_embeddings
 from alma.csv_tables import write_csv_table
 from alma.ids import content_id
 from alma.tables import read_table, write_table
@@ -178,10 +180,11 @@ def write_prompts(root: Path, dice: random.Random, clusters: int, each: int) -> 
         for i in range(each + cluster % 3):
             prompt_id = content_id("prompt", cluster, i)
             point = [value + dice.gauss(0, 0.6) for value in center]
-            embeddings.append({"prompt_id": prompt_id, "embedding": point})
+            embeddings.append((prompt_id, point))
             members.append({"prompt_id": prompt_id, "cluster": cluster, "rank": i, "distance": 1.0})
-    write_table(root / "prompts/embeddings/0.parquet", "embedding", embeddings[::2])
-    write_table(root / "prompts/embeddings/1.parquet", "embedding", embeddings[1::2])
+    for shard in (0, 1):
+        ids, points = zip(*embeddings[shard::2], strict=True)
+        write_embeddings(root / f"prompts/embeddings/{shard}.parquet", list(ids), np.array(points))
     write_table(root / "prompts/clusters.parquet", "cluster", members)
 
 
@@ -322,22 +325,35 @@ def _write_recorded_run(made: Recorder) -> None:
     prompts = [{k: v for k, v in row.items() if k != "cluster"} for part in dealt for row in part]
     written = [{k: v for k, v in row.items() if k != "checks"} for row in prompts]
     raw = [made.at(f"prompts/raw/{shard}.parquet") for shard in (0, 1)]
+    kept = made.at("prompts/kept.parquet")
+    unique = [made.at(f"prompts/unique/{shard}.parquet") for shard in (0, 1)]
+    filtered = [made.at(f"prompts/filtered/{shard}.parquet") for shard in (0, 1)]
     for shard, path in enumerate(raw):
         finished = [row | {"finish_reason": "stop", "logprob": -1.0} for row in written[shard::2]]
         cut_off = [row | {"finish_reason": "length", "logprob": -1.0} for row in written[1 - shard :: 2]]
         write_table(path, "raw_prompt", [*cut_off, *finished])
         names = {"shard": str(shard)}
         made.record("synthesize_prompts", [*made.model("base"), seeds], [path], names, seed=0, shard=shard)
-    unique, clusters = made.at("prompts/unique.parquet"), made.at("prompts/clusters.parquet")
-    write_table(unique, "prompt", prompts)
-    made.record("unique_prompts", [*raw, seeds], [unique], seed=0)
+        fails = [(row, "unfinished") for row in cut_off] + [(row, None) for row in finished]
+        left = [row | {"checks": "[]", "fails": why} for row, why in fails]
+        for row in left:
+            del row["finish_reason"]
+        write_table(filtered[shard], "filtered_prompt", left)
+        made.record("filter_prompts", [path, seeds], [filtered[shard]], names, seed=0)
+    places = [{"shard": shard, "row": 0} for shard in (0, 1)]
+    write_table(kept, "kept", places)
+    made.record("drop_duplicates", filtered, [kept])
+    for shard, path in enumerate(unique):
+        write_table(path, "prompt", prompts[shard::2])
+        made.record("unique_prompts", [filtered[shard], kept], [path], {"shard": str(shard)}, shard=shard)
+    clusters = made.at("prompts/clusters.parquet")
     members = [
         {"prompt_id": row["prompt_id"], "cluster": row["cluster"], "rank": rank, "distance": 0.5}
         for rank, part in enumerate(dealt)
         for row in part
     ]
     write_table(clusters, "cluster", members)
-    made.record("cluster_prompts", [unique], [clusters], seed=0)
+    made.record("cluster_prompts", unique, [clusters], seed=0)
     places = [
         {"round": round_, "place": place} | {key: row[key] for key in ("cluster", "prompt_id")}
         for round_, part in zip(SAMPLED, dealt, strict=True)
@@ -351,7 +367,7 @@ def _write_recorded_run(made: Recorder) -> None:
     for round_, checkpoints in SAMPLED.items():
         names = {"round": str(round_), "shard": "0"}
         shard, selected = (made.at(f"rounds/{round_}/{kind}/0.parquet") for kind in ("prompts", "selected"))
-        made.record("round_prompts", [unique, deal], [shard], names)
+        made.record("round_prompts", [*unique, deal], [shard], names)
         files = {
             kind: [made.at(f"rounds/{round_}/{kind}/{c}/0-0.parquet") for c in checkpoints]
             for kind in ("samples", "scores")

@@ -70,8 +70,8 @@ FROM_SEED_JUDGE = {"score_heldout/judge-seed", "score_distillation", "train_judg
 # other prompts, but the filters drop as many as before, so their figure is cut off.
 FROM_SFT_SEEDS = (
     {"read_seeds", "check_lengths", "build_sft_dataset", "train_sft/0"}
-    | {"synthesize_prompts/0", "unique_prompts"}
-    | {"embed_prompts/0", "cluster_prompts", "deal_prompts", "check_rounds", "plot_prompts"}
+    | {"synthesize_prompts/0", "filter_prompts/0", "compare_prompts/0", "drop_duplicates", "unique_prompts/0"}
+    | {"fit_projection", "embed_prompts/0", "cluster_prompts", "deal_prompts", "check_rounds", "plot_prompts"}
     | {"round_prompts/2-0", "round_prompts/3-0"}
     | OWN_SCORES
     | sampled(2, ("sft-0",))
@@ -135,7 +135,7 @@ def reword(run: Any) -> None:
 
     for name, old, new in (
         ("scripts/select_responses.py", "} prompts: {", "} questions: {"),
-        ("scripts/unique_prompts.py", "passed the filters", "is left"),
+        ("scripts/drop_duplicates.py", "passed the filters", "is left"),
     ):
         path = run.folder / name
         text = path.read_text()
@@ -214,7 +214,7 @@ CASES = [
     Case(
         "prompt-filter",
         "change a filter of prompts that drops as many as before (`prompts.min_words`)",
-        {"unique_prompts"},
+        {"filter_prompts/0"},
         override={"prompts": {"min_words": 5}},
         cut=True,
     ),
@@ -237,7 +237,7 @@ CASES = [
     Case(
         "judge-template",
         "change the judge's question (in `alma/judging.py`)",
-        {"check_lengths", "unique_prompts", "train_judge_seed", "score_heldout/base"}
+        {"check_lengths", "filter_prompts/0", "train_judge_seed", "score_heldout/base"}
         | {"sample_selection"}
         | answered("base", "sft-0")
         | FROM_SEED_JUDGE,
@@ -259,7 +259,7 @@ CASES = [
     Case(
         "evaluation-set",
         "add a prompt to the evaluation set",
-        {"read_seeds", "check_lengths", "unique_prompts", "sample_selection", "measure_selection"}
+        {"read_seeds", "check_lengths", "filter_prompts/0", "sample_selection", "measure_selection"}
         | answered(*MODELS)
         | judged(*MODELS)
         | SUMMARY
@@ -290,7 +290,7 @@ CASES = [
         "sft-edit",
         "edit the response of an SFT seed row (new prompts depend on its prompt alone)",
         {"read_seeds", "check_lengths", "build_sft_dataset", "train_sft/0"}
-        | {"synthesize_prompts/0", "unique_prompts"}
+        | {"synthesize_prompts/0", "filter_prompts/0"}
         | OWN_SCORES
         | sampled(2, ("sft-0",))
         | sampled(3, ("sft-0",))
@@ -349,8 +349,8 @@ CASES = [
     ),
     Case(
         "same-bytes",
-        "make `prompts/unique.parquet` again (`--forcerun unique_prompts`)",
-        {"unique_prompts"},
+        "make `prompts/unique/` again (`--forcerun unique_prompts`)",
+        {"unique_prompts/0"},
         arguments=("--forcerun", "unique_prompts"),
         cut=True,
     ),
@@ -363,7 +363,7 @@ def annotate_new_prompts(run: Any, prompts: int) -> None:
 
     from alma.tables import read_table
 
-    texts = [row["prompt"] for row in read_table(run.path("prompts/unique.parquet"), "prompt")[:prompts]]
+    texts = [row["prompt"] for row in read_table(run.path("prompts/unique/0.parquet"), "prompt")[:prompts]]
     rows = [
         {"prompt": text, "response": response, "score": score, "annotator": "a"}
         for text in texts

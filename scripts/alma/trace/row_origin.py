@@ -19,7 +19,7 @@ from alma.errors import InputError
 from alma.fewshot import item_seed
 from alma.files import sha256_of
 from alma.selection import why_out
-from alma.tables import SCHEMAS
+from alma.tables import has_schema
 from alma.trace.lineage import describe, natural_key, node_of, record_of
 from alma.trace.provenance import check_inputs, record_path
 
@@ -33,7 +33,7 @@ def is_table(path: Path, *kinds: str) -> bool:
         found = pq.read_schema(path)
     except (OSError, pa.ArrowException):
         return False
-    return any(found.equals(SCHEMAS[kind]) for kind in kinds)
+    return any(has_schema(found, kind) for kind in kinds)
 
 
 def sources(home: Path, path: str, *kinds: str) -> list[str]:
@@ -143,10 +143,13 @@ def _prompt_facts(home: Path, shard: str, prompt: Facts, way: list[str]) -> Fact
     }
     deals, unique = sources(home, shard, "deal"), sources(home, shard, "prompt")
     clusters = [table for deal in deals for table in sources(home, deal, "cluster")]
-    way += [*deals, *clusters, *unique]
+    way += [*deals, *clusters]
     for table, _, member in rows_of(home, clusters, prompt["prompt_id"]):
         facts["cluster"] = {"table": table} | {key: member[key] for key in ("cluster", "rank", "distance")}
-    raw_tables = [table for path in unique for table in sources(home, path, "raw_prompt")]
+    holding = [table for table, _, _ in rows_of(home, unique, prompt["prompt_id"])]
+    filtered = [table for path in holding for table in sources(home, path, "filtered_prompt")]
+    way += [*holding, *(kept for path in holding for kept in sources(home, path, "kept")), *filtered]
+    raw_tables = [table for path in filtered for table in sources(home, path, "raw_prompt")]
     for table, number, raw in rows_of(home, raw_tables, prompt["prompt_id"]):
         if raw["examples"] != prompt["examples"] or raw["finish_reason"] != "stop":
             continue

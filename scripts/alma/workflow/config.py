@@ -174,7 +174,8 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
         found.append(f"judge.scale: found [{low}, {high}], expected the lower end first")
     elif not math.isfinite((float(high) - float(low)) * 10):
         found.append(f"judge.scale: found [{low}, {high}], expected a range that a float can hold")
-    jobs = config["prompts"]["shards"] + config["checkpoints"]["sft"]
+    # A shard of prompts is written, filtered, compared, cut to what stays, and embedded.
+    jobs = 5 * config["prompts"]["shards"] + config["checkpoints"]["sft"]
     jobs += (
         (config["rounds"] - 1)
         * ceil_div(config["prompts_per_round"], config["prompts_per_shard"])

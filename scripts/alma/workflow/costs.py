@@ -148,13 +148,21 @@ def work(job: Job, before: list[tuple[str, Work]], model: Model, a: Assumed) -> 
         times = 2 if config["reading"] == "exact" else 1
         read = count * times * (answer + RUBRIC / 4)  # the question is cached
         return Work(count, read, count * times, disk=count * _SCORE, host=count * _HELD)
-    if rule == "embed_prompts":
+    if rule in ("fit_projection", "embed_prompts"):
         count = a.kept * run["prompts"]["raw_per_shard"]
+        count = min(count, 8192) if rule == "fit_projection" else count
         held = count * 600 + count * 8 * model.hidden
-        return Work(round(count), count * a.prompt_tokens, disk=4 * count * model.hidden, host=held)
+        return Work(
+            round(count), count * a.prompt_tokens, disk=2 * count * embedding_width(run, model), host=held
+        )
     if rule.startswith("train_"):
         return _training(job, model, a, answer)
     return _without_engine(job, sampled, model, a)
+
+
+def embedding_width(run: dict[str, Any], model: Model) -> int:
+    """Numbers in an embedding of a prompt."""
+    return min(model.hidden, run["prompts"]["embedding_dimensions"] or model.hidden)
 
 
 def _asked(requests: float, read: float, written: float) -> Work:
@@ -201,15 +209,22 @@ def _training(job: Job, model: Model, a: Assumed, answer: float) -> Work:
 def _without_engine(job: Job, sampled: list[Work], model: Model, a: Assumed) -> Work:
     """CPU jobs; seconds and bytes per row were measured on one core (docs/performance.md)."""
     prompts = job.run["prompts"]
-    raw = prompts["shards"] * prompts["raw_per_shard"]
+    shard = prompts["raw_per_shard"]
+    raw = prompts["shards"] * shard
+    row = _ROW + _TOKEN * a.prompt_tokens
+    if job.rule == "filter_prompts":
+        return Work(seconds=10 + shard * 2e-3, host=2**29, disk=shard * (row + 600))
+    if job.rule == "compare_prompts":
+        return Work(seconds=raw * 2e-5 + shard * 4e-5, host=shard * 3300)
+    if job.rule == "drop_duplicates":
+        return Work(seconds=raw * 1e-6, host=raw * 100, disk=a.kept * raw * 3)
     if job.rule == "unique_prompts":
-        disk = a.kept * raw * (_ROW + _TOKEN * a.prompt_tokens)
-        return Work(seconds=raw * 14e-5, host=raw * 5500, disk=disk)
+        return Work(seconds=raw * 1e-7 + shard * 1e-6, host=shard * 1000, disk=a.kept * shard * row)
     if job.rule == "cluster_prompts":
-        kept, width = a.kept * raw, model.hidden
+        kept, width = a.kept * raw, embedding_width(job.run, model)
         flops = 2 * kept * prompts["clusters"] * width * prompts["iterations"] * prompts["diversify"]
         rate = 100e9 * job.run["engine"]["threads"]  # measured: faiss, one core
-        return Work(seconds=flops / rate, host=8 * kept * width, disk=40 * kept)
+        return Work(seconds=flops / rate, host=4 * kept * width + 200 * kept, disk=40 * kept)
     rows = sum(w.requests for w in sampled)
     if job.rule == "select_responses":
         disk = job.run["prompts_per_shard"] * 4000

@@ -23,11 +23,15 @@ ENGINE = {
     *("sample_selection", "score_selection", "sample_distillation", "score_distillation", "score_heldout"),
     *("sample_annotation", "score_annotation", "judge_with_reward", "score_reward_bench", "run_harness"),
 }
+EMBEDDING = {"fit_projection", "embed_prompts"}
 TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round"}
-# KB in memory per row, twice what it takes. Measured: unique_prompts 5.5, select_responses 2.9; the others by
-# arithmetic (texts, their token ids as Python objects).
+# KB in memory per row, twice what it takes. Measured: select_responses 2.9; the others by arithmetic (of
+# compare_prompts 1.8 for a prompt in 32 parts and 1.3 for its buckets; else texts, and their token ids as
+# Python objects).
 _KB_PER_ROW = {
-    "unique_prompts": 11.0,
+    "compare_prompts": 7.0,
+    "drop_duplicates": 0.6,
+    "unique_prompts": 2.0,
     "deal_prompts": 4.0,
     "check_rounds": 2.0,
     "select_responses": 6.0,
@@ -113,13 +117,19 @@ class Sizes:
             return int(shard * samples)
         if rule == "measure_round":
             return int(config["prompts_per_round"] * samples)
-        if rule in ("synthesize_prompts", "embed_prompts"):
+        # A part of the comparison is as large as a shard.
+        if rule in ("synthesize_prompts", "compare_prompts", "unique_prompts", *EMBEDDING):
             return int(config["prompts"]["raw_per_shard"])
-        if rule in ("unique_prompts", "cluster_prompts", "deal_prompts", "check_rounds"):
+        if rule in ("drop_duplicates", "cluster_prompts", "deal_prompts", "check_rounds"):
             return int(config["prompts"]["shards"] * config["prompts"]["raw_per_shard"])
         if rule in ("build_dataset", "train_round"):
             return int(config["prompts_per_round"])
         return 0
+
+    def _width(self) -> float:
+        """Numbers in an embedding. The model's width follows from its parameters (135 million: 576)."""
+        width = 576 * max(self.parameters / EMBEDDED, 1) ** 0.48
+        return min(width, self.config["prompts"]["embedding_dimensions"] or width)
 
     def _tokens(self, rule: str) -> int:
         """Tokens that an engine writes per row at most."""
@@ -150,16 +160,15 @@ class Sizes:
         elif rule == "base_model":
             more += beyond * 6
         elif rule == "cluster_prompts":
-            # Hidden states in float32, and a copy; the width follows from the parameters (135 million: 576).
-            more += rows * 8 * 576 * max(self.parameters / EMBEDDED, 1) ** 0.48 / 1e6
-        elif rule == "embed_prompts":
-            more += beyond * 4 + rows * 4 * 576 * max(self.parameters / EMBEDDED, 1) ** 0.48 / 1e6
+            more += rows * 5 * self._width() / 1e6  # embeddings in float32, and what k-means adds
+        elif rule in EMBEDDING:
+            more += beyond * 4 + rows * 4 * self._width() / 1e6
         return math.ceil(base + more)
 
     def runtime(self, rule: str, base: int) -> int:
         """Minutes: the base, and twice what the work should take."""
         kind = "training" if rule in TRAINING else "engine"
-        if rule not in ENGINE | TRAINING | {"embed_prompts"}:
+        if rule not in ENGINE | TRAINING | EMBEDDING:
             return base
         tokens = float(self._rows(rule))
         if kind == "training":
@@ -171,7 +180,7 @@ class Sizes:
         else:
             gpus, threads = self.config["engine"]["tensor_parallel_size"], self.config["engine"]["threads"]
             tokens *= self._tokens(rule)
-            if rule.startswith("score") or rule == "embed_prompts":
+            if rule.startswith("score") or rule in EMBEDDING:
                 tokens /= _READ
         rate = _RATES[kind, self.on_gpu] / max(self.parameters, 1)
         rate = min(rate, _MOST_TOKENS) * gpus if self.on_gpu else rate * (threads or os.cpu_count() or 1)
