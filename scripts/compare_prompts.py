@@ -3,9 +3,9 @@
 Equal texts have one hash, and texts that are alike share a bucket (`alma.minhash`). Texts and buckets fall to
 as many parts as there are shards, by their hashes: so all pairs are compared, and the memory of a job grows
 with the size of a shard. It holds the hashes of its part, its pairs that are alike, and 56 bytes of each
-prompt that has a bucket in its part: of all prompts while there are few shards, and never of more than a shard
-has buckets (32 per prompt at the default of 0.7). Each part reads all signatures twice, some thousand at a
-time.
+prompt that has a bucket in its part: of all prompts while there are few shards, and never of more than a
+shard has buckets (32 per prompt at the default of 0.7). Each part reads all signatures twice, some thousand
+at a time.
 
 Reads:
     signatures: `signature` tables of all shards, in their order.
