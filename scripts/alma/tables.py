@@ -264,6 +264,8 @@ def _write(path: str | Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> i
         if len(rest) or not rows:
             writer.write_table(rest, ROW_GROUP)
     return rows + len(rest)
+
+
 def has_schema(found: pa.Schema, kind: str) -> bool:
     """Whether a schema is that of a kind of table, where lists of `ANY_LENGTH` may have any length."""
     expected = SCHEMAS[kind]
