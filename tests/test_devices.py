@@ -71,14 +71,18 @@ def planned(home, values):
 def test_gpus_and_environment_of_every_job_come_from_the_config(tmp_path, monkeypatch, smi):
     monkeypatch.chdir(tmp_path)
     smi(0)
-    jobs = planned(tmp_path, {"engine": {"device": "cuda", "tensor_parallel_size": 4}})
+    gpus = {
+        "engine": {"device": "cuda", "tensor_parallel_size": 4},
+        "prompts": {"embedding_dimensions": 64},  # else there is nothing to fit
+    }
+    jobs = planned(tmp_path, gpus)
     assert {conda for _, _, conda, _ in jobs} == {"cuda.yaml"}
     assert {rule for rule, gpu, _, _ in jobs if gpu == 1} == TRAINING
     engines = {rule for rule, gpu, _, _ in jobs if gpu == 4}
     assert {"sample_responses", "score_responses", "synthesize_prompts"} <= engines
     assert {gpu for _, gpu, _, _ in jobs} == {0, 1, 4}
     smi(8)  # the same on a machine with GPUs
-    assert planned(tmp_path, {"engine": {"device": "cuda", "tensor_parallel_size": 4}}) == jobs
+    assert planned(tmp_path, gpus) == jobs
     jobs = planned(tmp_path, {"engine": {"device": "cpu"}})
     assert {(gpu, conda) for _, gpu, conda, _ in jobs} == {(0, "cpu.yaml")}
 
