@@ -242,7 +242,7 @@ def test_the_paper_config_plans_the_paper_s_rounds_in_seconds(tmp_path):
     path = ROOT / "config" / "llama3-8b.yaml"
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", str(path)]
     command += ["-s", str(ROOT / "Snakefile"), "-d", str(tmp_path), "--resources", "gpu=8"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     check(done)
     plan = planned(done.stdout + done.stderr)
     # N = 200 samples of K = 50,000 prompts from three checkpoints (two in round 2), ten rounds after the SFT.
