@@ -419,9 +419,7 @@ def read_matching(path: str | Path, kind: str, filters: list[tuple[str, str, Any
         InputError: as `read_columns`.
     """
     wanted = pq.filters_to_expression(filters)
-    with _opened(path, kind) as file:
-        batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches())
-        return [row for batch in batches for row in batch.filter(wanted).to_pylist()]
+    return [row for part in iter_columns(path, kind) for row in part.filter(wanted).to_pylist()]
 
 
 _scanned: dict[str, str] = {}  # the files that this process has scanned, and their kinds
@@ -464,9 +462,8 @@ def collect(frame: "pl.LazyFrame") -> "pl.DataFrame":
         # polars does not say which file it was reading. pyarrow does, if a file is what is wrong.
         plan = frame.explain(optimized=False)
         for path in (path for path in _scanned if path in plan):
-            with _opened(path, _scanned[path]) as file:
-                for _ in file.iter_batches():
-                    pass
+            for _ in iter_columns(path, _scanned[path]):
+                pass
         raise
 
 
