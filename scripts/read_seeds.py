@@ -5,11 +5,13 @@ judge_benchmark and benchmarks may name a public set before their source (`alma.
     sft: `messages`; or `prompt` and `response` or `completion`; or `instruction` (and `input`) and
         `output`. `messages`, and `prompt` and `completion` too, may be lists of {role, content}. Optional:
         category (any other value than a text counts as none).
-    judge: prompt, response, score (float on `scale`); equal prompt and response: several annotators.
+    judge: prompt or messages (a conversation that ends with the user's), response, score (float on `scale`);
+        equal prompt and response: several annotators. The judge reads a conversation as one text
+        (`alma.turns.transcript`).
     annotations: the same, scores on 0-10 (tools/import_labels writes such files).
     benchmarks: prompt, or messages (list of {role, content} that ends with the user's; `alma.turns`);
         optional category, reference, checks (list of checks, or its JSON text; not beside several messages).
-    judge_benchmark (optional): prompt, chosen, rejected.
+    judge_benchmark (optional): prompt or messages, chosen, rejected.
 Writes (schemas in `alma.tables`; scores float64 on 0-10; rows sorted by id, so that the order of the
 seeds changes no byte):
     seeds/sft.parquet, seeds/judge.parquet, seeds/judge_heldout.parquet, seeds/eval.parquet,
@@ -27,7 +29,7 @@ Nothing is written before everything is checked; every fault of every file is in
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alma.agreement import agreement
 from alma.duplicates import folded
@@ -59,14 +61,14 @@ from alma.tables import write_table
 from alma.turns import Messages, transcript
 
 SFT_COLUMNS = {"messages", "prompt", "response", "completion", "instruction", "input", "output", "category"}
-JUDGE_COLUMNS = {"prompt", "response", "score"}
+JUDGE_COLUMNS = {"prompt", "messages", "response", "score"}
 EVAL_COLUMNS = {"prompt", "messages", "category", "reference", "checks"}
-PAIR_COLUMNS = {"prompt", "chosen", "rejected"}
+PAIR_COLUMNS = {"prompt", "messages", "chosen", "rejected"}
 ANNOTATION_SCALE = [0.0, 10.0]  # what annotators are asked for (`alma.judging.RUBRIC`)
 
-JUDGE_NEEDED: list[tuple[str, ...]] = [("prompt", "response", "score")]
+JUDGE_NEEDED: list[tuple[str, ...]] = [("prompt", "response", "score"), ("messages", "response", "score")]
 EVAL_NEEDED: list[tuple[str, ...]] = [("prompt",), ("messages",)]
-PAIR_NEEDED: list[tuple[str, ...]] = [("prompt", "chosen", "rejected")]
+PAIR_NEEDED: list[tuple[str, ...]] = [("prompt", "chosen", "rejected"), ("messages", "chosen", "rejected")]
 SFT_NEEDED: list[tuple[str, ...]] = [
     ("messages",),
     ("prompt", "response"),
@@ -149,6 +151,26 @@ def read_sft(
     return [table[key] for key in sorted(table)], texts
 
 
+def first_question(messages: Messages) -> str:
+    """The user's first message: what a conversation is about. A later one ("Go on.") says little."""
+    return next(message["content"] for message in messages if message["role"] == "user")
+
+
+class Judged(NamedTuple):
+    """The judge's labels: the rows of the `judge` table, and what is known of their prompts by prompt_id.
+
+    Args:
+        texts: every prompt and first question, folded, with where it stands. source: number of the first
+            source that has the prompt: 0 is `labels.judge`, the others are the annotations in their order.
+        question: the first question, folded; of a prompt of one message the prompt.
+    """
+
+    rows: list[dict[str, Any]]
+    texts: dict[str, str]
+    source: dict[str, int]
+    question: dict[str, str]
+
+
 def read_judge(
     source: str,
     scale: list[float],
@@ -156,15 +178,11 @@ def read_judge(
     counts: Counts,
     max_bad: float,
     annotations: Sequence[str] = (),
-) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, int]]:
-    """Rows of the judge's labels.
-
-    Returns:
-        The rows; every prompt, folded, with where it stands; and by the id of a prompt the number of the
-        first source that has it: 0 is `source`, the others are `annotations` in their order.
-    """
+) -> Judged:
+    """The judge's labels of `source` and of `annotations`."""
     texts: dict[str, str] = {}
     first: dict[str, int] = {}
+    question: dict[str, str] = {}
     labels: dict[tuple[str, str], tuple[str, str, list[float]]] = {}
     sources = [(source, scale, "judge.scale"), *((s, ANNOTATION_SCALE, "annotations") for s in annotations)]
     for number, (place, its_scale, key_of_scale) in enumerate(sources):
@@ -174,20 +192,25 @@ def read_judge(
         rows, of_set, count = label_rows(name, place, JUDGE_COLUMNS, JUDGE_NEEDED, faults, counts)
         its_scale = [0, 10] if of_set else its_scale  # a reader of a public set maps its scores itself
         for row in rows:
-            prompt = take_text(row, "prompt", faults)
+            messages = take_asked(row, faults, rated=True)
             response = take_text(row, "response", faults)
             score = take_score(row, its_scale, faults, key_of_scale)
-            if prompt is None or response is None or score is None:
+            if messages is None or response is None or score is None:
                 continue
-            texts.setdefault(folded(prompt), row.where)
+            prompt, opened = transcript(messages), folded(first_question(messages))
+            for text in (folded(prompt), opened):
+                texts.setdefault(text, row.where)
             prompt_id = content_id("prompt", prompt)
             first.setdefault(prompt_id, number)
+            question[prompt_id] = opened
             key = prompt_id, content_id("response", prompt_id, response)
             labels.setdefault(key, (prompt, response, []))[2].append(score)
         settle(faults, count, max_bad, problems)
-        if number == 0 and rows and len(problems) == before and len(texts) < 2:
+        different = len(set(question.values()))
+        if number == 0 and rows and len(problems) == before and different < 2:
             problems.append(
-                f"{place}: found {len(texts)} judged prompt, expected at least 2 (one is held out)"
+                f"{place}: found {different} judged prompt, expected at least 2 that begin with different "
+                "questions (one is held out)"
             )
     table = [
         {
@@ -202,7 +225,7 @@ def read_judge(
         # Annotators have no names here: the order of their scores does not depend on the file's.
         for annotator, score in enumerate(sorted(scores))
     ]
-    return table, texts, first
+    return Judged(table, texts, first, question)
 
 
 def read_benchmark(
@@ -232,7 +255,7 @@ def read_benchmark(
         optional = {column: take_optional(row, column, faults) for column in ("category", "reference")}
         checks = take_checks(row, faults)
         if messages is not None:
-            first = next(message["content"] for message in messages if message["role"] == "user")
+            first = first_question(messages)
             if of_set and any(folded(first) in texts for texts in seeds):
                 count.left_out[IN_SEEDS] += 1
                 continue
@@ -277,17 +300,17 @@ def read_pairs(
     rows, of_set, count = label_rows(key, source, PAIR_COLUMNS, PAIR_NEEDED, faults, counts)
     for row in rows:
         before = len(faults)
-        prompt, chosen, rejected = (
-            take_text(row, column, faults) for column in ("prompt", "chosen", "rejected")
-        )
-        if prompt is None or chosen is None or rejected is None:
+        messages = take_asked(row, faults, rated=True)
+        chosen, rejected = (take_text(row, column, faults) for column in ("chosen", "rejected"))
+        if messages is None or chosen is None or rejected is None:
             continue
         if chosen == rejected:
             faults.append(problem(row.where, "rejected", rejected, "another text than chosen"))
-        if of_set and any(folded(prompt) in texts for texts in seeds):
+        prompt, first = transcript(messages), first_question(messages)
+        if of_set and any(folded(first) in texts for texts in seeds):
             count.left_out["the prompt is in labels.judge"] += 1
             continue
-        _check_leak(row.where, prompt, seeds, faults)
+        _check_leak(row.where, first, seeds, faults)
         if len(faults) > before:
             continue
         prompt_id = content_id("prompt", prompt)
@@ -311,39 +334,44 @@ def _check_leak(where: str, prompt: str, seeds: list[dict[str, str]], problems: 
 # the split
 
 
-def heldout_prompts(rows: list[dict[str, Any]], fraction: float, seed: int) -> set[str]:
-    """Ids of the judged prompts that are kept from training.
+def heldout_prompts(
+    rows: list[dict[str, Any]], question: dict[str, str], fraction: float, seed: int
+) -> set[str]:
+    """First questions, folded, of the judged prompts that are kept from training.
 
-    The prompts with the lowest hashes: round(fraction * prompts) of them, at least 1 where there are
-    several, and at least 1 is left for training. Prompts that differ only in case or white space stay on
-    one side and count as one.
+    Those with the lowest hashes: round(fraction * questions) of them, at least 1 where there are several,
+    and at least 1 is left for training. Prompts that differ only in case or white space stay on one side
+    and count as one, and so do conversations that begin with the same question.
     """
     groups: dict[str, set[str]] = {}
     for row in rows:
-        groups.setdefault(folded(row["prompt"]), set()).add(row["prompt_id"])
-    ordered = sorted(groups.values(), key=lambda ids: hashed_int("heldout", seed, min(ids)))
+        groups.setdefault(question[row["prompt_id"]], set()).add(row["prompt_id"])
+    ordered = sorted(groups, key=lambda text: hashed_int("heldout", seed, min(groups[text])))
     count = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
-    return {prompt_id for ids in ordered[:count] for prompt_id in ids}
+    return set(ordered[:count])
 
 
 def split_judge(
-    rows: list[dict[str, Any]], fraction: float, seed: int, first: dict[str, int]
+    judged: Judged, fraction: float, seed: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The judge's labels to train on and those to measure it on, split by prompt.
+    """The judge's labels to train on and those to measure it on, split by first question.
 
-    Each source is split by itself (`first`, see `read_judge`), so a new file of annotations moves no prompt
-    of the others to the other side: the judges before and after it are measured on the same held-out
-    prompts, and on new ones.
+    Each source is split by itself, so a new file of annotations moves no prompt of the others to the other
+    side: the judges before and after it are measured on the same held-out prompts, and on new ones.
     """
-    heldout: set[str] = set()  # prompts, folded
+    rows, _, source, question = judged
+    heldout: set[str] = set()
     seen: set[str] = set()
-    for number in sorted(set(first.values())):
-        own = [row for row in rows if first[row["prompt_id"]] == number and folded(row["prompt"]) not in seen]
-        ids = heldout_prompts(own, fraction, seed)
-        heldout |= {folded(row["prompt"]) for row in own if row["prompt_id"] in ids}
-        seen |= {folded(row["prompt"]) for row in own}
-    training = [row for row in rows if folded(row["prompt"]) not in heldout]
-    return training, [row for row in rows if folded(row["prompt"]) in heldout]
+    for number in sorted(set(source.values())):
+        own = [
+            row
+            for row in rows
+            if source[row["prompt_id"]] == number and question[row["prompt_id"]] not in seen
+        ]
+        heldout |= heldout_prompts(own, question, fraction, seed)
+        seen |= {question[row["prompt_id"]] for row in own}
+    training = [row for row in rows if question[row["prompt_id"]] not in heldout]
+    return training, [row for row in rows if question[row["prompt_id"]] in heldout]
 
 
 def main(
@@ -379,8 +407,9 @@ def main(
     problems: Problems = []
     counts: Counts = []
     sft_rows, sft_texts = read_sft(sft, problems, counts, max_bad_rows)
-    judge_rows, judge_texts, first = read_judge(judge, scale, problems, counts, max_bad_rows, annotations)
-    seeds = [sft_texts, judge_texts]
+    judged = read_judge(judge, scale, problems, counts, max_bad_rows, annotations)
+    judge_rows = judged.rows
+    seeds = [sft_texts, judged.texts]
     eval_rows: list[dict[str, Any]] = []
     turns: dict[str, Messages] = {}
     for name in sorted(benchmarks):
@@ -389,12 +418,12 @@ def main(
         turns |= of_benchmark[1]
     # A judge is trained on its labels' prompts, so a pair with one of them measures nothing.
     pairs = (
-        read_pairs(judge_benchmark, [judge_texts], problems, counts, max_bad_rows) if judge_benchmark else []
+        read_pairs(judge_benchmark, [judged.texts], problems, counts, max_bad_rows) if judge_benchmark else []
     )
     fail_with(problems, "the seeds cannot be used; nothing was written:")
 
-    training, heldout = split_judge(judge_rows, heldout_fraction, seed, first)
-    own = {row["prompt_id"]: row["prompt"] for row in judge_rows if first[row["prompt_id"]] == 0}
+    training, heldout = split_judge(judged, heldout_fraction, seed)
+    own = {row["prompt_id"]: row["prompt"] for row in judge_rows if judged.source[row["prompt_id"]] == 0}
     write_table(sft_table, "sft", sft_rows)
     write_table(judge_table, "judge", training)
     write_table(heldout_table, "judge", heldout)

@@ -253,17 +253,18 @@ def taken(name: str, key: str, folder: Path) -> tuple[list[dict[str, Any]], Coun
 
 def pairs_of(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """SFT rows as (user's text or conversation, answer, category)."""
-    found = []
-    for row in rows:
-        *prompt, answer = row["messages"]
-        alone = [turn["role"] for turn in prompt] == ["user"]
-        found.append((prompt[0]["content"] if alone else prompt, answer["content"], row["category"]))
-    return found
+    return [(asked(row["messages"][:-1]), row["messages"][-1]["content"], row["category"]) for row in rows]
+
+
+def asked(messages: list[dict[str, str]]) -> Any:
+    """A conversation, or the text of the user where it is the only one."""
+    alone = [turn["role"] for turn in messages] == ["user"]
+    return messages[0]["content"] if alone else messages
 
 
 def labels_of(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """Rows of labels as (prompt, response, score)."""
-    return [(row["prompt"], row["response"], pytest.approx(row["score"])) for row in rows]
+    """Rows of labels as (user's text or conversation, response, score)."""
+    return [(asked(row["messages"]), row["response"], pytest.approx(row["score"])) for row in rows]
 
 
 def blank(count: int) -> dict[str, int]:
@@ -340,20 +341,24 @@ JUDGE: dict[str, tuple[list[tuple[Any, ...]], dict[str, int]]] = {
             (ASK, "A river.", 5),
             ("Is it long?", "No.", 5),
             ("Is it long?", "No.", 10),
+            (chat("Hi", "Hello!", "Bye"), "?", 7.5),
         ],
-        {
-            "no rating from 0 to 4 of helpfulness, correctness and coherence": 1,
-            purposes.SEVERAL_TURNS: 1,
-        },
+        {"no rating from 0 to 4 of helpfulness, correctness and coherence": 1},
     ),
     "helpsteer3": (
-        [(ASK, "The Loire.", 10), (ASK, "The Loire.", 5), (ASK, "A river.", 0), (ASK, "A river.", 5)],
-        {"no preference from -3 to 3": 1, purposes.SEVERAL_TURNS: 2},
+        [
+            (ASK, "The Loire.", 10),
+            (ASK, "The Loire.", 5),
+            (ASK, "A river.", 0),
+            (ASK, "A river.", 5),
+            (chat("Sort it.", "Which?", "The list."), "sorted(x)", 10 / 3),
+            (chat("Sort it.", "Which?", "The list."), "x.sort()", 20 / 3),
+        ],
+        {"no preference from -3 to 3": 1},
     ),
     "hh-rlhf": (
-        [("1+1?", "2", 10), ("1+1?", "3", 0)],
+        [(MULTI, "The Loire.", 10), (MULTI, "The big one.", 0), ("1+1?", "2", 10), ("1+1?", "3", 0)],
         {
-            purposes.SEVERAL_TURNS: 2,
             "the two differ over several turns": 1,
             "no shared prompt of alternating turns": 1,
         },
@@ -361,7 +366,7 @@ JUDGE: dict[str, tuple[list[tuple[Any, ...]], dict[str, int]]] = {
     "openassistant": (
         [(ASK, "The Loire.", 10), (ASK, "Seine", 5), (ASK, "The Thames.", 0)],
         {
-            purposes.SEVERAL_TURNS: 1,
+            purposes.NO_SCORE: 1,  # of a conversation: the only answer to its last question
             "deleted or rejected in review, with all replies": 1,
             "a message without an answer": 1,
         },
@@ -452,13 +457,12 @@ def test_pairs_are_every_two_answers_whose_scores_differ(tmp_path):
     rows, left_out = taken("openassistant", "judge.benchmark", tmp_path)
     found = {(row["chosen"], row["rejected"]) for row in rows}
     assert found == {("The Loire.", "Seine"), ("The Loire.", "The Thames."), ("Seine", "The Thames.")}
-    assert left_out[purposes.SEVERAL_TURNS] == 1
     rows, left_out = taken("rewardbench2", "judge.benchmark", tmp_path)
     assert [(row["chosen"], row["rejected"]) for row in rows] == [
         ("The Loire.", rejected) for rejected in ("No.", "The Thames.", "Why?")
     ]
     rows, left_out = taken("helpsteer2", "judge.benchmark", tmp_path)
-    assert len(rows) == 1 and left_out[purposes.NO_PAIR] == 1
+    assert len(rows) == 1 and left_out[purposes.NO_PAIR] == 2
 
 
 def test_every_set_has_a_sample_for_all_that_it_serves():
@@ -560,7 +564,8 @@ def test_a_damaged_row_is_left_out_and_never_an_error(name, data):
                     assert take_optional(row, "category", problems) == row.values.get("category")
                     assert take_optional(row, "reference", problems) == row.values.get("reference")
                 else:
-                    texts = set(row.values) - {"score"}
+                    assert take_asked(row, problems, rated=True)
+                    texts = set(row.values) - {"score", "messages"}
                     assert all(take_text(row, column, problems) for column in texts)
                 if key == "labels.judge":
                     assert take_score(row, [0, 10], problems) is not None
@@ -671,11 +676,12 @@ def test_read_seeds_takes_sets_for_sft_judge_and_judge_benchmark(tmp_path, capsy
     )
     assert [len(row["prompt"]) for row in tables["sft"]] in ([1, 3], [3, 1])
     labels = tables["judge"] + tables["heldout"]
-    assert sorted(row["score"] for row in labels) == [5, 5, 10, 10]
+    assert sorted(row["score"] for row in labels) == [5, 5, 7.5, 10, 10]
+    assert "User: Hi\n\nAssistant: Hello!\n\nUser: Bye" in {row["prompt"] for row in labels}
     assert {(row["prompt"], row["annotator"]) for row in labels} >= {("Is it long?", 0), ("Is it long?", 1)}
-    assert [(row["chosen"], row["rejected"]) for row in tables["pairs"]] == [("2", "3")]
+    assert [(row["chosen"], row["rejected"]) for row in tables["pairs"]] == [("2", "3")]  # "Hi" is judged
     printed = capsys.readouterr().out
-    assert f"left out 1: {purposes.SEVERAL_TURNS}" in printed
+    assert "left out 1: the prompt is in labels.judge" in printed
     assert "labels.sft: 3 rows read of lima:" in printed and "  left out 1: no answer" in printed
 
 

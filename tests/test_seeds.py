@@ -385,6 +385,50 @@ def test_one_annotated_prompt_is_trained_on(seeds):
     assert "one" in {row["prompt"] for row in tables["judge"]}
 
 
+TALK = [
+    {"role": "user", "content": "Name a river."},
+    {"role": "assistant", "content": "The Loire."},
+    {"role": "user", "content": "Is it long?"},
+]
+
+
+@pytest.mark.parametrize("extension", [".jsonl", ".json", ".csv", ".parquet"])
+def test_a_judged_conversation_is_read_as_one_text(seeds, extension):
+    other = {"messages": [{"role": "user", "content": "Name a tree."}], "response": "An oak.", "score": 9}
+    rows = [{"messages": TALK, "response": "Yes.", "score": 8}, other]
+    if extension == ".csv":
+        rows = [row | {"messages": json.dumps(row["messages"])} for row in rows]
+    seeds.put("judge", rows, extension)
+    tables = seeds.rows()
+    found = {(row["prompt"], row["response"]) for name in ("judge", "heldout") for row in tables[name]}
+    text = "User: Name a river.\n\nAssistant: The Loire.\n\nUser: Is it long?"
+    assert found == {(text, "Yes."), ("Name a tree.", "An oak.")}
+
+
+def test_conversations_that_begin_alike_stay_on_one_side(seeds):
+    starts = [[{"role": "user", "content": f"Question {i}"}, *TALK[1:]] for i in range(10)]
+    rows = [{"messages": talk[:n], "response": "r", "score": 5} for talk in starts for n in (1, 3)]
+    seeds.put("judge", rows)
+    tables = seeds.rows()
+    sides = [
+        {row["prompt"].splitlines()[0].split("User: ")[-1] for row in tables[n]} for n in ("judge", "heldout")
+    ]
+    assert not sides[0] & sides[1] and [len(side) for side in sides] == [6, 4]
+
+
+def test_the_first_question_of_a_judged_conversation_is_kept_from_the_evaluation(seeds):
+    seeds.put("judge", [*JUDGE, {"messages": TALK, "response": "Yes.", "score": 5}])
+    seeds.put("eval", [{"prompt": "name a  river."}])
+    assert "expected a prompt that is not in the seeds" in seeds.message()
+
+
+def test_a_judged_conversation_has_an_answer_after_each_question(seeds):
+    twice = [TALK[0], TALK[2]]
+    seeds.put("judge", [*JUDGE, {"messages": twice, "response": "r", "score": 5}])
+    assert "line 6, messages: found" in seeds.message()
+    assert "expected the roles user, assistant, user, ..." in seeds.message()
+
+
 def test_spellings_of_one_prompt_stay_on_one_side(seeds):
     rows = [
         {"prompt": text, "response": "r", "score": 5}

@@ -220,14 +220,20 @@ def sft_pair(row: Row, problems: Problems) -> tuple[Messages, Messages] | None:
     return None
 
 
-def take_asked(row: Row, problems: Problems) -> Messages | None:
-    """What an evaluation row asks: its `prompt`, or where it has none its `messages`."""
+def take_asked(row: Row, problems: Problems, *, rated: bool = False) -> Messages | None:
+    """What an evaluation row, or one with an answer of its own, asks: its `prompt`, or else its `messages`.
+
+    Args:
+        rated: the row has an answer, so every earlier turn of the user must have one too.
+    """
     where, values, _ = row
     if "prompt" in values or "messages" not in values:
         text = take_text(row, "prompt", problems)
         return None if text is None else user(text)
     messages = _loads(values["messages"])
     fault = asked_fault(messages)
+    if fault is None and rated:
+        fault = check_messages([*messages, *assistant("-")])
     if fault:
         problems.append(problem(where, "messages", values["messages"], fault))
         return None

@@ -14,7 +14,6 @@ from alma.seed_rows import asked_fault, check_messages, text_fault
 
 Taken = Iterator[Row | Dropped]
 
-SEVERAL_TURNS = "several turns or a system message, where one user turn can be taken"
 NOT_BEST = "an answer that is not the best one"
 NO_SCORE = "an answer without a score"
 NO_PAIR = "no two answers with different scores"
@@ -63,20 +62,18 @@ def judge(item: Item) -> Taken:
     """One label per answer and annotator."""
     for answer in item.answers:
         fault = _fault(item, [answer])
-        if len(item.prompt) > 1:
-            fault = SEVERAL_TURNS
         if fault or not answer.scores:
             yield Dropped(item.where, fault or NO_SCORE)
             continue
         for score in answer.scores:
-            values = {"prompt": item.prompt[0]["content"], "response": answer.text, "score": score}
+            values = {"messages": item.prompt, "response": answer.text, "score": score}
             yield Row(item.where, values)
 
 
 def pairs(item: Item) -> Taken:
     """Every two answers whose scores differ, the better one as chosen."""
     rated = [answer for answer in item.answers if answer.scores]
-    fault = SEVERAL_TURNS if len(item.prompt) > 1 else _fault(item, rated)
+    fault = _fault(item, rated)
     differ = [two for two in combinations(rated, 2) if _score(two[0]) != _score(two[1])]
     if fault or not differ:
         yield Dropped(item.where, fault or NO_PAIR)
@@ -86,7 +83,7 @@ def pairs(item: Item) -> Taken:
         if worse.text == better.text:
             yield Dropped(item.where, SAME_TEXT)
         else:
-            values = {"prompt": item.prompt[0]["content"], "chosen": better.text, "rejected": worse.text}
+            values = {"messages": item.prompt, "chosen": better.text, "rejected": worse.text}
             yield Row(item.where, values)
 
 
