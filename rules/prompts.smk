@@ -18,6 +18,16 @@ def projection_file(w):
     return [f"results/{w.run}/prompts/projection.parquet"] if dimensions else []
 
 
+PLACES = 65536  # of a round in one file of gathered prompts: what a job holds of their texts
+
+
+def gathered_files(w):
+    """Files of the round that hold the places of this shard."""
+    own = shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round"))
+    blocks = range(own.start // PLACES, (own.stop - 1) // PLACES + 1)
+    return [f"results/{w.run}/prompts/gathered/{w.round}-{block}.parquet" for block in blocks]
+
+
 rule synthesize_prompts:
     input:
         model=model("base"),
@@ -331,10 +341,40 @@ rule check_rounds:
         "../scripts/check_rounds.py"
 
 
-rule round_prompts:
+rule gather_prompts:
     input:
         prompts=from_run(lambda w: prompt_files(w.run, "unique")),
         deal=from_run("results/{run}/prompts/deal.parquet"),
+    output:
+        gathered="results/{run}/prompts/gathered/{round}-{block}.parquet",
+    log:
+        "results/{run}/logs/gather_prompts/{round}-{block}.log",
+    benchmark:
+        "results/{run}/benchmarks/gather_prompts/{round}-{block}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec(
+            "gather_prompts",
+            round_=lambda w: int(w.round),
+            block=lambda w: int(w.block),
+            places=PLACES,
+        ),
+    message:
+        "Gathering the prompts that are dealt to round {wildcards.round} (block {wildcards.block})"
+    script:
+        "../scripts/gather_prompts.py"
+
+
+rule round_prompts:
+    input:
+        gathered=from_run(gathered_files),
+        deal=from_run("results/{run}/prompts/deal.parquet"),
+        clusters=from_run("results/{run}/prompts/clusters.parquet"),
     output:
         prompts="results/{run}/rounds/{round}/prompts/{shard}.parquet",
     log:
@@ -354,6 +394,7 @@ rule round_prompts:
             shard=lambda w: int(w.shard),
             prompts_per_shard=from_config("prompts_per_shard"),
             prompts_in_shard=shard_size,
+            places=PLACES,
         ),
         # The check alone looks at these, so raising one makes no prompts again that are there.
         uncompared=uncompared(

@@ -37,6 +37,7 @@ GROUPS = {
             "cluster_prompts",
             "deal_prompts",
             "check_rounds",
+            "gather_prompts",
             "round_prompts",
         ),
     ),

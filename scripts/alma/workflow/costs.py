@@ -225,6 +225,8 @@ def _without_engine(job: Job, sampled: list[Work], model: Model, a: Assumed) -> 
         flops = 2 * kept * prompts["clusters"] * width * prompts["iterations"] * prompts["diversify"]
         rate = 100e9 * job.run["engine"]["threads"]  # measured: faiss, one core
         return Work(seconds=flops / rate, host=4 * kept * width + 200 * kept, disk=40 * kept)
+    if job.rule == "gather_prompts":
+        return Work(seconds=5 + raw * 2e-6, host=2**28, disk=min(job.config["places"], raw) * row)
     rows = sum(w.requests for w in sampled)
     if job.rule == "select_responses":
         disk = job.run["prompts_per_shard"] * 4000
