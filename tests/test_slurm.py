@@ -34,6 +34,10 @@ GROUPS = {
         *(
             "fit_projection",
             "embed_prompts",
+            "find_cells",
+            "assign_cells",
+            "share_clusters",
+            "cluster_cells",
             "cluster_prompts",
             "deal_prompts",
             "check_rounds",
