@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def write_sorted(path: str | Path, frame: "pl.DataFrame") -> None:
     """Write a `cluster` table of rows that are sorted by prompt_id, and tell the sizes of the clusters."""
-    sizes = frame["cluster"].value_counts()["count"]
+    sizes = frame["cluster"].value_counts()["count"].to_numpy()
     print(f"{len(frame)} prompts in {len(sizes)} clusters of {sizes.min()} to {sizes.max()}", flush=True)
     write_frames(path, "cluster", [frame])
 
