@@ -1,6 +1,7 @@
 # New prompts: written by the base model, filtered, embedded, clustered, and dealt to the rounds.
 
 from alma.workflow.sharding import shard_range
+from alma.workflow.sizes import cells_of
 
 
 def prompt_files(run, kind):
@@ -16,6 +17,28 @@ def projection_file(w):
     """Axes that the embeddings are projected on, as a list of one file, or of none."""
     dimensions = cfg(w, "prompts", "embedding_dimensions")
     return [f"results/{w.run}/prompts/projection.parquet"] if dimensions else []
+
+
+def in_cells(w):
+    """Whether the prompts are clustered in two levels; those that are dealt at random are in one."""
+    return cells_of(cfg(w)) > 1
+
+
+def one_level(w):
+    """What decides the clusters of one level; a join of cells depends on its inputs alone."""
+    names = () if in_cells(w) else ("clusters", "iterations", "diversify")
+    found = {name: cfg(w, "prompts", name) for name in names}
+    return found | {"seed": cfg(w, "seed")} if found else {}
+
+
+PLACES = 65536  # of a round in one file of gathered prompts: what a job holds of their texts
+
+
+def gathered_files(w):
+    """Files of the round that hold the places of this shard."""
+    own = shard_range(int(w.shard), cfg(w, "prompts_per_shard"), cfg(w, "prompts_per_round"))
+    blocks = range(own.start // PLACES, (own.stop - 1) // PLACES + 1)
+    return [f"results/{w.run}/prompts/gathered/{w.round}-{block}.parquet" for block in blocks]
 
 
 rule synthesize_prompts:
@@ -246,9 +269,120 @@ rule embed_prompts:
         "../scripts/embed_prompts.py"
 
 
-rule cluster_prompts:
+# The next four rules run where prompts.cells is set (alma/cells.py).
+rule find_cells:
     input:
         embeddings=from_run(lambda w: prompt_files(w.run, "embeddings")),
+    output:
+        cells="results/{run}/prompts/cells.parquet",
+    log:
+        "results/{run}/logs/find_cells.log",
+    benchmark:
+        "results/{run}/benchmarks/find_cells.tsv"
+    conda:
+        CONDA
+    threads: as_in_spec
+    resources:
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec(
+            "find_cells",
+            threads=from_config("engine", "threads"),
+            seed=from_config("seed"),
+            cells=from_config("prompts", "cells"),
+            iterations=from_config("prompts", "iterations"),
+        ),
+        uncompared=uncompared(clusters=from_config("prompts", "clusters")),  # for a check
+    message:
+        "Finding cells of prompts (k-means on a sample)"
+    script:
+        "../scripts/find_cells.py"
+
+
+rule assign_cells:
+    input:
+        embeddings=from_run("results/{run}/prompts/embeddings/{shard}.parquet"),
+        cells=from_run("results/{run}/prompts/cells.parquet"),
+    output:
+        by_cell="results/{run}/prompts/by_cell/{shard}.parquet",
+    log:
+        "results/{run}/logs/assign_cells/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/assign_cells/{shard}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec("assign_cells"),
+    message:
+        "Assigning prompts to cells (shard {wildcards.shard})"
+    script:
+        "../scripts/assign_cells.py"
+
+
+rule share_clusters:
+    input:
+        by_cell=from_run(lambda w: prompt_files(w.run, "by_cell")),
+    output:
+        table="results/{run}/tables/cells.csv",
+    log:
+        "results/{run}/logs/share_clusters.log",
+    benchmark:
+        "results/{run}/benchmarks/share_clusters.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec("share_clusters", clusters=from_config("prompts", "clusters")),
+    message:
+        "Sharing the clusters out over the cells"
+    script:
+        "../scripts/share_clusters.py"
+
+
+# Here {shard} is a part of the cells, which are cut into as many parts as there are shards.
+rule cluster_cells:
+    input:
+        by_cell=from_run(lambda w: prompt_files(w.run, "by_cell")),
+        cells=from_run("results/{run}/prompts/cells.parquet"),
+        table=from_run("results/{run}/tables/cells.csv"),
+    output:
+        clusters="results/{run}/prompts/cell_clusters/{shard}.parquet",
+    log:
+        "results/{run}/logs/cluster_cells/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/cluster_cells/{shard}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(2000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec(
+            "cluster_cells",
+            seed=from_config("seed"),
+            iterations=from_config("prompts", "iterations"),
+            part=lambda w: int(w.shard),
+            parts=from_config("prompts", "shards"),
+        ),
+    message:
+        "Clustering the prompts of some cells (part {wildcards.shard})"
+    script:
+        "../scripts/cluster_cells.py"
+
+
+rule cluster_prompts:
+    input:
+        embeddings=from_run(lambda w: [] if in_cells(w) else prompt_files(w.run, "embeddings")),
+        parts=from_run(lambda w: prompt_files(w.run, "cell_clusters") if in_cells(w) else []),
     output:
         clusters="results/{run}/prompts/clusters.parquet",
     log:
@@ -262,14 +396,7 @@ rule cluster_prompts:
         mem_mb=NEEDS.memory(8000),
         runtime=NEEDS.minutes(120),
     params:
-        spec=spec(
-            "cluster_prompts",
-            threads=from_config("engine", "threads"),
-            seed=from_config("seed"),
-            clusters=from_config("prompts", "clusters"),
-            iterations=from_config("prompts", "iterations"),
-            diversify=from_config("prompts", "diversify"),
-        ),
+        spec=spec("cluster_prompts", one_level, threads=from_config("engine", "threads")),
     message:
         "Clustering the prompts (k-means)"
     script:
@@ -331,10 +458,40 @@ rule check_rounds:
         "../scripts/check_rounds.py"
 
 
-rule round_prompts:
+rule gather_prompts:
     input:
         prompts=from_run(lambda w: prompt_files(w.run, "unique")),
         deal=from_run("results/{run}/prompts/deal.parquet"),
+    output:
+        gathered="results/{run}/prompts/gathered/{round}-{block}.parquet",
+    log:
+        "results/{run}/logs/gather_prompts/{round}-{block}.log",
+    benchmark:
+        "results/{run}/benchmarks/gather_prompts/{round}-{block}.tsv"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=NEEDS.memory(4000),
+        runtime=NEEDS.minutes(120),
+    params:
+        spec=spec(
+            "gather_prompts",
+            round_=lambda w: int(w.round),
+            block=lambda w: int(w.block),
+            places=PLACES,
+        ),
+    message:
+        "Gathering the prompts that are dealt to round {wildcards.round} (block {wildcards.block})"
+    script:
+        "../scripts/gather_prompts.py"
+
+
+rule round_prompts:
+    input:
+        gathered=from_run(gathered_files),
+        deal=from_run("results/{run}/prompts/deal.parquet"),
+        clusters=from_run("results/{run}/prompts/clusters.parquet"),
     output:
         prompts="results/{run}/rounds/{round}/prompts/{shard}.parquet",
     log:
@@ -354,6 +511,7 @@ rule round_prompts:
             shard=lambda w: int(w.shard),
             prompts_per_shard=from_config("prompts_per_shard"),
             prompts_in_shard=shard_size,
+            places=PLACES,
         ),
         # The check alone looks at these, so raising one makes no prompts again that are there.
         uncompared=uncompared(

@@ -102,6 +102,7 @@ WRONG = [
     ("judge.scale", [10, 0], r"judge\.scale: found \[10, 0\], expected the lower end first"),
     ("prompts.shots", [5, 3], r"prompts\.shots: found \[5, 3\]"),
     ("prompts.clusters", 5, r"prompts\.clusters: found 5, expected at least prompts_per_round \(100\)"),
+    ("prompts.cells", 161, r"prompts\.cells: found 161, expected at most prompts\.clusters \(160\)"),
     (
         "checkpoints.sample",
         ["sft-2"],

@@ -23,6 +23,7 @@ def planned_tables(folder):
     evaluation = {"judges": judges, "benchmarks": {"ifeval": "ifeval:rb.jsonl"}}
     evaluation["harness"] = {"tasks": ["arc_easy"]}
     more = {"judge": {"benchmark": "rewardbench2:rb.jsonl"}, "evaluation": evaluation}
+    more["prompts"] = {"cells": 2}
     override.write_text(yaml.safe_dump({"runs": variants} | more))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
     command += ["--cores", "1", "--configfile", str(ROOT / "config" / "test.yaml"), str(override)]

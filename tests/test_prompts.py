@@ -15,6 +15,7 @@ import drop_duplicates
 import embed_prompts
 import filter_prompts
 import fit_projection
+import gather_prompts
 import numpy as np
 import pytest
 import round_prompts
@@ -859,20 +860,29 @@ def test_without_diversification_groups_are_equal_and_ignore_the_vectors(tmp_pat
 
 
 def deal(
-    tmp_path: Path, round_: int, total: int, per_shard: int, rounds: int | None = None
+    tmp_path: Path, round_: int, total: int, per_shard: int, rounds: int | None = None, places: int = 5
 ) -> list[list[str]]:
     """All shards of a round of `total` prompts, as lists of prompt ids."""
+    unique = [str(tmp_path / f"unique{part}.parquet") for part in (0, 1)]
     shards = []
     for shard in range(-(-total // per_shard)):
-        out = tmp_path / "round.parquet"
+        out, first = tmp_path / "round.parquet", shard * per_shard
+        count = min(per_shard, total - first)
+        gathered = []
+        for block in range(first // places, (first + count - 1) // places + 1):
+            gathered.append(str(tmp_path / f"gathered{block}.parquet"))
+            where = {"round_": round_, "block": block, "places": places}
+            gather_prompts.main(unique, tmp_path / "deal.parquet", gathered[-1], **where)
         round_prompts.main(
-            [str(tmp_path / f"unique{part}.parquet") for part in (0, 1)],
+            gathered,
             tmp_path / "deal.parquet",
+            tmp_path / "clusters.parquet",
             out,
             round_=round_,
             shard=shard,
             prompts_per_shard=per_shard,
-            prompts_in_shard=min(per_shard, total - shard * per_shard),
+            prompts_in_shard=count,
+            places=places,
             rounds=rounds or round_,
             prompts_per_round=total,
         )
@@ -921,6 +931,49 @@ def test_rows_of_a_round_carry_their_text_and_cluster(clustered) -> None:
     for row in read_table(clustered / "round.parquet", "round_prompt"):
         assert row["prompt_id"] == content_id("prompt", row["prompt"])
         assert row["cluster"] == places[row["prompt_id"]]
+
+
+@pytest.mark.parametrize("places", [1, 5, 7, 100])
+def test_a_shard_has_the_bytes_that_a_search_through_all_prompts_gives(clustered, places) -> None:
+    rows = [row for part in (0, 1) for row in read_table(clustered / f"unique{part}.parquet", "prompt")]
+    texts = {row["prompt_id"]: row for row in rows}
+    dealt = read_matching(clustered / "deal.parquet", "deal", [("round", "==", 3)])
+    for total, per_shard in ((12, 12), (11, 4)):
+        deal(clustered, 3, total, per_shard, places=places)
+        first = (total - 1) // per_shard * per_shard  # of the last shard, which is what lies there
+        wanted = [
+            texts[row["prompt_id"]] | {"cluster": row["cluster"]}
+            for row in dealt
+            if first <= row["place"] < total
+        ]
+        write_table(clustered / "wanted.parquet", "round_prompt", wanted)
+        found = (clustered / "round.parquet").read_bytes()
+        assert wanted and found == (clustered / "wanted.parquet").read_bytes()
+
+
+def test_a_shard_reads_its_blocks_and_nothing_of_the_other_prompts(clustered) -> None:
+    """And blocks do not hang on prompts_per_round, so that a larger number leaves them alone."""
+    wanted = deal(clustered, 2, 8, 4)
+    blocks = {block: (clustered / f"gathered{block}.parquet").read_bytes() for block in (0, 1)}
+    assert deal(clustered, 2, 12, 4)[:2] == wanted
+    assert {block: (clustered / f"gathered{block}.parquet").read_bytes() for block in (0, 1)} == blocks
+    for part in (0, 1):
+        (clustered / f"unique{part}.parquet").unlink()
+    facts = {"round_": 2, "shard": 1, "prompts_per_shard": 4, "prompts_in_shard": 4, "places": 5}
+    inputs = [str(clustered / f"gathered{block}.parquet") for block in (0, 1)]
+    tables = [clustered / name for name in ("deal.parquet", "clusters.parquet", "round.parquet")]
+    round_prompts.main(inputs, *tables, rounds=2, prompts_per_round=8, **facts)
+    assert [row["prompt_id"] for row in read_table(tables[-1], "round_prompt")] == wanted[1]
+
+
+def test_a_dealt_prompt_that_is_nowhere_is_named(clustered) -> None:
+    rows = read_table(clustered / "unique0.parquet", "prompt")
+    write_table(clustered / "unique0.parquet", "prompt", rows[1:])
+    with pytest.raises(
+        InputError, match=rf"deal\.parquet: the prompt {rows[0]['prompt_id']} of round \d+ is in no"
+    ):
+        for round_ in range(2, 12):
+            deal(clustered, round_, 6, 6)
 
 
 def test_a_run_that_was_raised_too_far_is_refused_before_its_first_new_prompt(clustered) -> None:

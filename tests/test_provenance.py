@@ -351,6 +351,7 @@ def test_a_row_shows_its_prompt_candidates_and_records(made, monkeypatch, capsys
     assert text.count("█") > 20 and "   10  0." in text
     _, records = text.split("records:")
     for rule in ("build_dataset", "select_responses", "sample_responses", "score_responses", "train_judge",
+                 "gather_prompts",
                  "round_prompts", "unique_prompts", "drop_duplicates", "filter_prompts", "cluster_prompts",
                  "synthesize_prompts", "read_seeds",
                  "train_sft", "train_round", "base_model"):  # fmt: skip

@@ -107,6 +107,20 @@ def test_what_a_job_asks_for_grows_with_the_shard():
     assert large.mem_mb("plot_scores", 2000) == 2000
 
 
+@pytest.mark.parametrize("width", [None, 64])
+def test_no_job_of_a_clustering_in_cells_grows_with_all_prompts(width):
+    """But the join, which holds ids and numbers."""
+    prompts = {"raw_per_shard": 50_000, "clusters": 1_000_000, "cells": 1000, "embedding_dimensions": width}
+    few, many = (sizes(prompts=prompts | {"shards": shards}) for shards in (100, 1000))
+    for rule in ("find_cells", "assign_cells", "share_clusters", "cluster_cells"):
+        assert few.mem_mb(rule, 0) == many.mem_mb(rule, 0), rule
+    assert many.mem_mb("cluster_prompts", 0) == 10_000, "0.2 KB of each of 50 million"
+    one = sizes(prompts=prompts | {"shards": 1000, "cells": None})
+    assert one.mem_mb("cluster_prompts", 0) > many.mem_mb("cluster_prompts", 0)
+    alone = sizes(prompts=prompts | {"shards": 100, "cells": 2})  # a part is then a cell, half of all
+    assert alone.mem_mb("cluster_cells", 0) > 20 * few.mem_mb("cluster_cells", 0)
+
+
 def test_more_gpus_take_less_time():
     one, four = (
         sizes(

@@ -110,6 +110,16 @@ CSV_TABLES: dict[str, CsvTable] = {
             "too_long": (int, "how many are longer, and left out"),
         },
     ),
+    "cells": CsvTable(
+        ("tables/cells.csv",),
+        "cell of a clustering in two levels (prompts.cells)",
+        {
+            "cell": (int, "number of the cell, from 0"),
+            "prompts": (int, "prompts in it"),
+            "clusters": (int, "how many clusters it is cut into"),
+            "first_cluster": (int, "number of the first of them"),
+        },
+    ),
     "round_clusters": CsvTable(
         ("tables/round_clusters.csv",),
         "round from 2 on, with the clusters that its prompts are drawn from, one prompt each",

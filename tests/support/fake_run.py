@@ -367,7 +367,10 @@ def _write_recorded_run(made: Recorder) -> None:
     for round_, checkpoints in SAMPLED.items():
         names = {"round": str(round_), "shard": "0"}
         shard, selected = (made.at(f"rounds/{round_}/{kind}/0.parquet") for kind in ("prompts", "selected"))
-        made.record("round_prompts", [*unique, deal], [shard], names)
+        gathered = made.at(f"prompts/gathered/{round_}-0.parquet")
+        write_table(gathered, "round_prompt", read_table(shard, "round_prompt"))
+        made.record("gather_prompts", [*unique, deal], [gathered], {"round": str(round_), "block": "0"})
+        made.record("round_prompts", [gathered, deal, clusters], [shard], names)
         files = {
             kind: [made.at(f"rounds/{round_}/{kind}/{c}/0-0.parquet") for c in checkpoints]
             for kind in ("samples", "scores")

@@ -46,6 +46,7 @@ SMALL = {
         "min_function_words": 0,  # the stand-in's words are nouns
         "near_duplicate": 0.9,
         "embedding_dimensions": 3,
+        "cells": 2,
     },
     "rounds": 3,
     "prompts_per_round": 3,

@@ -71,8 +71,9 @@ FROM_SEED_JUDGE = {"score_heldout/judge-seed", "score_distillation", "train_judg
 FROM_SFT_SEEDS = (
     {"read_seeds", "check_lengths", "build_sft_dataset", "train_sft/0"}
     | {"synthesize_prompts/0", "filter_prompts/0", "compare_prompts/0", "drop_duplicates", "unique_prompts/0"}
-    | {"fit_projection", "embed_prompts/0", "cluster_prompts", "deal_prompts", "check_rounds", "plot_prompts"}
-    | {"round_prompts/2-0", "round_prompts/3-0"}
+    | {"fit_projection", "embed_prompts/0", "find_cells", "assign_cells/0", "share_clusters"}
+    | {"cluster_cells/0", "cluster_prompts", "deal_prompts", "check_rounds", "plot_prompts"}
+    | {"gather_prompts/2-0", "gather_prompts/3-0", "round_prompts/2-0", "round_prompts/3-0"}
     | OWN_SCORES
     | sampled(2, ("sft-0",))
     | sampled(3, ("sft-0",))
@@ -172,7 +173,7 @@ CASES = [
     Case(
         "rounds",
         "raise `rounds` from 3 to 4",
-        {"check_rounds", "round_prompts/4-0", "train_round/4", "plot_training"}
+        {"check_rounds", "gather_prompts/4-0", "round_prompts/4-0", "train_round/4", "plot_training"}
         | sampled(4, ("sft-0", "round-3"))
         | scored(4, ("sft-0", "round-3"))
         | chosen(4)

@@ -141,9 +141,11 @@ def _prompt_facts(home: Path, shard: str, prompt: Facts, way: list[str]) -> Fact
         "cluster": {"cluster": prompt["cluster"]},
         "raw": None,
     }
-    deals, unique = sources(home, shard, "deal"), sources(home, shard, "prompt")
+    tables = [shard, *sources(home, shard, "round_prompt")]  # where they were gathered for the round
+    deals = sources(home, shard, "deal")
+    unique = [prompts for table in tables for prompts in sources(home, table, "prompt")]
     clusters = [table for deal in deals for table in sources(home, deal, "cluster")]
-    way += [*deals, *clusters]
+    way += [*tables[1:], *deals, *clusters]
     for table, _, member in rows_of(home, clusters, prompt["prompt_id"]):
         facts["cluster"] = {"table": table} | {key: member[key] for key in ("cluster", "rank", "distance")}
     holding = [table for table, _, _ in rows_of(home, unique, prompt["prompt_id"])]

@@ -174,8 +174,10 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
         found.append(f"judge.scale: found [{low}, {high}], expected the lower end first")
     elif not math.isfinite((float(high) - float(low)) * 10):
         found.append(f"judge.scale: found [{low}, {high}], expected a range that a float can hold")
-    # A shard of prompts is written, filtered, compared, cut to what stays, and embedded.
-    jobs = 5 * config["prompts"]["shards"] + config["checkpoints"]["sft"]
+    # A shard of prompts is written, filtered, compared, cut to what stays, and embedded; with cells it is
+    # assigned to them too, and as many parts of the cells are clustered.
+    each = 7 if config["prompts"]["cells"] else 5
+    jobs = each * config["prompts"]["shards"] + config["checkpoints"]["sft"]
     jobs += (
         (config["rounds"] - 1)
         * ceil_div(config["prompts_per_round"], config["prompts_per_shard"])
@@ -244,6 +246,11 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
         found.append(
             f"prompts.clusters: found {config['prompts']['clusters']}, expected at least "
             f"prompts_per_round ({config['prompts_per_round']}): a round takes one prompt per cluster"
+        )
+    if (config["prompts"]["cells"] or 1) > config["prompts"]["clusters"]:
+        found.append(
+            f"prompts.cells: found {config['prompts']['cells']}, expected at most prompts.clusters "
+            f"({config['prompts']['clusters']}): a cell has at least one cluster"
         )
     for name, values in _trainings(config).items():
         if values["batch_size"] % values["micro_batch_size"]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from alma.workflow.sharding import ceil_div, shard_range
+from alma.workflow.sizes import cell_sample, cells_of
 
 
 class Device(NamedTuple):
@@ -220,16 +221,39 @@ def _without_engine(job: Job, sampled: list[Work], model: Model, a: Assumed) -> 
         return Work(seconds=raw * 1e-6, host=raw * 100, disk=a.kept * raw * 3)
     if job.rule == "unique_prompts":
         return Work(seconds=raw * 1e-7 + shard * 1e-6, host=shard * 1000, disk=a.kept * shard * row)
-    if job.rule == "cluster_prompts":
-        kept, width = a.kept * raw, embedding_width(job.run, model)
-        flops = 2 * kept * prompts["clusters"] * width * prompts["iterations"] * prompts["diversify"]
-        rate = 100e9 * job.run["engine"]["threads"]  # measured: faiss, one core
-        return Work(seconds=flops / rate, host=4 * kept * width + 200 * kept, disk=40 * kept)
+    if job.rule in ("cluster_prompts", "find_cells", "assign_cells", "cluster_cells"):
+        return _clustering(job, a.kept * raw, embedding_width(job.run, model))
+    if job.rule == "gather_prompts":
+        return Work(seconds=5 + raw * 2e-6, host=2**28, disk=min(job.config["places"], raw) * row)
     rows = sum(w.requests for w in sampled)
     if job.rule == "select_responses":
         disk = job.run["prompts_per_shard"] * 4000
         return Work(seconds=rows * 3.3e-5, host=rows * 2900, disk=disk)
     return Work(seconds=20)
+
+
+def _clustering(job: Job, kept: float, width: int) -> Work:
+    """A step of k-means of so many prompts: 2 x vectors x centroids x width FLOPs per iteration."""
+    prompts, cells = job.run["prompts"], cells_of(job.run)
+    rate = 100e9  # measured: faiss, one core
+    again = prompts["iterations"]
+    shard = kept / prompts["shards"]  # and of cells a part, on average
+    if job.rule == "find_cells":
+        sample = min(cell_sample(cells), kept)
+        flops = 2 * sample * cells * width * again
+        return Work(seconds=10 + flops / rate / job.run["engine"]["threads"], host=4 * sample * width)
+    if job.rule == "assign_cells":
+        flops, disk = 2 * shard * cells * width, 2 * shard * width
+        return Work(seconds=10 + flops / rate, host=4 * shard * width, disk=disk)
+    if job.rule == "cluster_cells":
+        part = kept / min(cells, prompts["shards"])
+        flops = 2 * part * prompts["clusters"] / cells * width * again
+        return Work(seconds=10 + flops / rate, host=4 * part * width, disk=40 * part)
+    if cells > 1:  # a join
+        return Work(seconds=10 + kept * 1e-6, host=200 * kept, disk=40 * kept)
+    flops = 2 * kept * prompts["clusters"] * width * again * prompts["diversify"]
+    seconds = flops / rate / job.run["engine"]["threads"]
+    return Work(seconds=seconds, host=4 * kept * width + 200 * kept, disk=40 * kept)
 
 
 def models_written(rule: str) -> bool:

@@ -94,6 +94,17 @@ def parameters(source: str) -> int:
     return UNKNOWN
 
 
+def cells_of(config: dict[str, Any]) -> int:
+    """Cells that a run's prompts are clustered in; 1 where it is done in one level."""
+    prompts = config["prompts"]
+    return int(prompts["cells"] or 1) if prompts["diversify"] else 1
+
+
+def cell_sample(cells: int) -> int:
+    """Prompts that so many cells are found on (`alma.cells.sample_size`)."""
+    return max(8192, 128 * cells)
+
+
 class Sizes:
     """What the jobs of one run ask for.
 
@@ -104,6 +115,7 @@ class Sizes:
     def __init__(self, config: dict[str, Any], on_gpu: bool) -> None:
         self.config, self.on_gpu = config, on_gpu
         self.parameters = parameters(config["base_model"]["source"])
+        self._cells = cells_of(config)
 
     def _rows(self, rule: str) -> int:
         """Rows that a job holds; 0 where the config does not tell."""
@@ -118,10 +130,15 @@ class Sizes:
         if rule == "measure_round":
             return int(config["prompts_per_round"] * samples)
         # A part of the comparison is as large as a shard.
-        if rule in ("synthesize_prompts", "compare_prompts", "unique_prompts", *EMBEDDING):
+        if rule in ("synthesize_prompts", "compare_prompts", "unique_prompts", "assign_cells", *EMBEDDING):
             return int(config["prompts"]["raw_per_shard"])
+        prompts = config["prompts"]["shards"] * config["prompts"]["raw_per_shard"]
+        if rule == "find_cells":
+            return min(cell_sample(self._cells), int(prompts))
+        if rule == "cluster_cells":  # cells are not of one size: twice the mean of a part
+            return int(min(prompts, 2 * prompts / min(self._cells, config["prompts"]["shards"])))
         if rule in ("drop_duplicates", "cluster_prompts", "deal_prompts", "check_rounds"):
-            return int(config["prompts"]["shards"] * config["prompts"]["raw_per_shard"])
+            return int(prompts)
         if rule in ("build_dataset", "train_round"):
             return int(config["prompts_per_round"])
         return 0
@@ -159,8 +176,13 @@ class Sizes:
             more += beyond * 8 + 4000 * gpus if self.on_gpu else beyond * 20
         elif rule == "base_model":
             more += beyond * 6
-        elif rule == "cluster_prompts":
+        elif rule == "cluster_prompts" and self._cells > 1:
+            more += rows * 0.2 / 1000  # ids and numbers
+        elif rule in ("cluster_prompts", "find_cells"):
             more += rows * 5 * self._width() / 1e6  # embeddings in float32, and what k-means adds
+        elif rule in ("assign_cells", "cluster_cells"):
+            # A shard in float16 and what is written of it, or a part in float16 and one cell in float32.
+            more += rows * 8 * self._width() / 1e6
         elif rule in EMBEDDING:
             more += beyond * 4 + rows * 4 * self._width() / 1e6
         return math.ceil(base + more)
