@@ -27,6 +27,7 @@ from alma.workflow.sharding import ceil_div
 from alma.workflow.sizes import Requests, Sizes
 from alma.workflow.storage import output_path
 from alma.workflow.tracking import missing_packages
+from alma.workflow.unchanged import install as install_unchanged
 from alma.workflow.variants import Sharing
 
 try:
@@ -71,6 +72,8 @@ if not install_pacing():
     )
 if not install_planning():
     print("alma: this Snakemake has no place for what makes plans cheaper; long plans take more time")
+if workflow.is_main_process:
+    install_unchanged(workflow, [config, RUNS, CODE, ON_GPU])
 CONDA = "../envs/cuda.yaml" if any(ON_GPU.values()) else "../envs/cpu.yaml"
 
 
