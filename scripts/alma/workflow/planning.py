@@ -28,12 +28,12 @@ def install() -> bool:
         return False
     if getattr(OutputIndex, "alma_planning", False):
         return True
-    producers: Any = getattr(OutputIndex, "match_producers", None)
-    arguments: Any = getattr(common, "get_function_params", None)
-    if producers is None or arguments is None or getattr(rules, "get_function_params", None) is not arguments:
+    used = (OutputIndex, "match_producers"), (common, "get_function_params"), (rules, "get_function_params")
+    if not all(hasattr(place, name) for place, name in used):
         return False
-    OutputIndex.match_producers = _remembered(producers)
-    common.get_function_params = rules.get_function_params = _once_per_function(arguments)
+    arguments = _once_per_function(common.get_function_params)
+    OutputIndex.match_producers = _remembered(OutputIndex.match_producers)
+    common.get_function_params = rules.get_function_params = arguments
     OutputIndex.alma_planning = True
     return True
 
