@@ -3,8 +3,9 @@
 Run: make bench   (or: .venv/bin/python benchmarks/bench_scale.py [PROMPTS_PER_ROUND ...])
 
 Three rounds of so many prompts, one prompt per shard, so 18 jobs per prompt; the files are made
-empty and `snakemake --touch` records them as made, so nothing is computed. The last lines give the CPU
-seconds per 1,000 jobs and the ratio to the smallest run.
+empty and `snakemake --touch --forceall` records them as made, so nothing is computed. A run with nothing to
+do is measured with a plan, and then once more, where nothing has changed since that plan. The last lines give
+the CPU seconds per 1,000 jobs and the ratio to the smallest run.
 """
 
 import os
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+NOTED = "nothing has changed since the last plan"  # scripts/alma/workflow/unchanged.py
 CONFIG = """\
 run: scale
 base_model: {{source: "hub:example/base-1b@0000000000000000000000000000000000000000"}}
@@ -59,8 +61,12 @@ def make_files(folder: Path) -> None:
         os.utime(path, (now, now))
 
 
-def measure(prompts: int) -> tuple[int, float]:
-    """Print what a run of so many prompts per round costs; returns its jobs and the no-op's CPU seconds."""
+def measure(prompts: int) -> tuple[int, float, float]:
+    """Print what a run of so many prompts per round costs.
+
+    Returns:
+        Its jobs, and the CPU seconds of a run with nothing to do: with a plan, and where nothing has changed.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "scale.yaml").write_text(CONFIG.format(root=ROOT, prompts=prompts))
@@ -68,21 +74,27 @@ def measure(prompts: int) -> tuple[int, float]:
         jobs = int(re.search(r"^total\s+(\d+)", plan, re.MULTILINE)[1])  # type: ignore[index]
         print(f"{jobs:,} jobs: plan {cpu:.1f} CPU s ({wall:.1f} s)", flush=True)
         make_files(folder)
-        cpu, wall, _ = snakemake(folder, "--touch")
+        cpu, wall, _ = snakemake(folder, "--touch", "--forceall")
         print(f"  recording them as made {cpu:.1f} CPU s ({wall:.1f} s)", flush=True)
-        cpu, wall, text = snakemake(folder)
+        time.sleep(3)  # so that no file is as new as the next process
+        planned, wall, text = snakemake(folder)
         if "Nothing to be done" not in text:
             sys.exit(f"the run was not finished:\n{text[-2000:]}")
-        print(f"  nothing to do {cpu:.1f} CPU s ({wall:.1f} s)", flush=True)
-        return jobs, cpu
+        print(f"  nothing to do, planned {planned:.1f} CPU s ({wall:.1f} s)", flush=True)
+        cpu, wall, text = snakemake(folder)
+        if NOTED not in text:
+            sys.exit(f"nothing was noted:\n{text[-2000:]}")
+        print(f"  nothing to do, nothing changed {cpu:.1f} CPU s ({wall:.1f} s)", flush=True)
+        return jobs, planned, cpu
 
 
 def main(sizes: list[int]) -> None:
     """Measure each size and print the growth."""
     found = [measure(prompts) for prompts in sizes]
-    for jobs, cpu in found:
-        rate, ratio = 1000 * cpu / jobs, cpu / found[0][1]
-        print(f"{jobs:,} jobs, nothing to do: {rate:.2f} CPU s per 1,000 jobs, {ratio:.1f} times the first")
+    for jobs, *seconds in found:
+        for name, cpu, first in zip(("planned", "nothing changed"), seconds, found[0][1:], strict=True):
+            rate, ratio = 1000 * cpu / jobs, cpu / first
+            print(f"{jobs:,} jobs, {name}: {rate:.2f} CPU s per 1,000 jobs, {ratio:.1f} times the first")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,13 @@ from alma.workflow.cutoff import install as install_cutoff, probe as probe_cutof
 from alma.workflow.devices import check_limit, on_gpu
 from alma.workflow.meaning import remember
 from alma.workflow.pacing import install as install_pacing
+from alma.workflow.planning import install as install_planning
 from alma.workflow.run_lock import hold
 from alma.workflow.sharding import ceil_div
 from alma.workflow.sizes import Requests, Sizes
 from alma.workflow.storage import output_path
 from alma.workflow.tracking import missing_packages
+from alma.workflow.unchanged import install as install_unchanged
 from alma.workflow.variants import Sharing
 
 try:
@@ -68,6 +70,10 @@ if not install_pacing():
     print(
         "alma: this Snakemake has no place for the pacing of its scheduler; long runs will cost it more time"
     )
+if not install_planning():
+    print("alma: this Snakemake has no place for what makes plans cheaper; long plans take more time")
+if workflow.is_main_process:
+    install_unchanged(workflow, [config, RUNS, CODE, ON_GPU])
 CONDA = "../envs/cuda.yaml" if any(ON_GPU.values()) else "../envs/cpu.yaml"
 
 

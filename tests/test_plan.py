@@ -98,6 +98,7 @@ def test_a_round_trains_on_all_data_so_far():
     second, last = (work("train_round", spec, round=str(r)) for r in (2, 11))
     assert (second.requests, last.requests) == (55_000, 505_000)
     assert last.trained == pytest.approx(2 * 505_000 * (60 + 0.4 * 1024))
+    assert 505_000 * 4800 < last.host - 2 * 2**30 < 505_000 * 10_000, "4.8 KB per example were measured"
     pairs = work("train_round", {"objective": "dpo", "training": RUN["training"]["dpo"]}, round="2")
     assert pairs.requests == 50_000 and pairs.passes > 1
 

@@ -1,21 +1,36 @@
 """Exact rebuilds: after each change exactly the expected jobs run (docs/rebuilds.md)."""
 
 import shutil
+import time
 from collections import Counter
 
 import pytest
 from fast_run import ROOT, FastRun, merged
 from rebuild_cases import CASES, document
 
+from alma.workflow.unchanged import NOTE
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run; the tests work on copies."""
+    """A finished run, with the note that it has nothing to do; the tests work on copies."""
     run = FastRun.make(tmp_path_factory.mktemp("rebuilds") / "first")
     run.finish()
+    time.sleep(2)
+    run.finish()
+    assert (run.folder / NOTE).is_file()
     return run
+
+
+def test_a_run_without_a_change_makes_no_plan(finished, tmp_path):
+    """So each change below is one that the note must not hide."""
+    run = finished.copy(tmp_path / "run")
+    plan, ran, printed = run.update()
+    assert (plan, ran) == (Counter(), set())
+    assert "alma: nothing has changed" in printed
+    shutil.rmtree(run.folder)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)

@@ -121,6 +121,17 @@ def test_no_job_of_a_clustering_in_cells_grows_with_all_prompts(width):
     assert alone.mem_mb("cluster_cells", 0) > 20 * few.mem_mb("cluster_cells", 0)
 
 
+def test_the_last_round_asks_for_the_examples_of_all_rounds():
+    """As benchmarks/bench_examples.py measured it: 4.8 KB per example."""
+    one, ten = (
+        sizes(prompts_per_round=50_000, rounds=rounds, prompts={"clusters": 50_000}) for rounds in (2, 11)
+    )
+    more = ten.mem_mb("train_round", 12_000) - one.mem_mb("train_round", 12_000)
+    assert more > 450_000 * 4.8 / 1000
+    assert ten.runtime("train_round", 0) > 9 * one.runtime("train_round", 0)
+    assert ten.mem_mb("build_dataset", 4000) == one.mem_mb("build_dataset", 4000), "of one round"
+
+
 def test_more_gpus_take_less_time():
     one, four = (
         sizes(

@@ -97,6 +97,8 @@ _ROW = 40  # bytes of a response's ids, compressed
 _TOKEN = 2.0  # bytes of a token of text, compressed
 _SCORE = 96  # bytes of a score's row: eleven probabilities hardly compress
 _HELD = 3000  # bytes of a response in a job's memory: Python objects and token ids
+_EXAMPLE = 5000  # bytes of an example in a training's memory beside its text: Python objects; measured 3400
+_TEXT = 5  # bytes of a token of text in memory
 
 
 class Job(NamedTuple):
@@ -202,9 +204,9 @@ def _training(job: Job, model: Model, a: Assumed, answer: float) -> Work:
         passes *= 2 / 3  # no gradients of the frozen weights
     elif model.layers and training["last_layers"]:  # one part of three goes forward, two go back
         passes *= (1 + 2 * min(1.0, training["last_layers"] / model.layers)) / 3
-    return Work(
-        round(examples), trained=tokens * training["epochs"], passes=passes, host=40 * tokens + 2 * 2**30
-    )
+    # Token ids are in a file that is mapped into memory; the rows are held as they were read.
+    held = examples * (_EXAMPLE + _TEXT * example) + 2 * 2**30
+    return Work(round(examples), trained=tokens * training["epochs"], passes=passes, host=held)
 
 
 def _without_engine(job: Job, sampled: list[Work], model: Model, a: Assumed) -> Work:

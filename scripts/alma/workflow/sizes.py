@@ -25,7 +25,8 @@ ENGINE = {
 }
 EMBEDDING = {"fit_projection", "embed_prompts"}
 TRAINING = {"train_sft", "train_judge_seed", "train_judge", "train_round"}
-# KB in memory per row, twice what it takes. Measured: select_responses 2.9; the others by arithmetic (of
+# KB in memory per row, twice what it takes. Measured: select_responses 2.9, train_round 4.8 (its token ids
+# are in a file that is mapped into memory); the others by arithmetic (of
 # compare_prompts 1.8 for a prompt in 32 parts and 1.3 for its buckets; else texts, and their token ids as
 # Python objects).
 _KB_PER_ROW = {
@@ -37,7 +38,7 @@ _KB_PER_ROW = {
     "select_responses": 6.0,
     "measure_round": 6.0,
     "build_dataset": 8.0,
-    "train_round": 8.0,
+    "train_round": 10.0,
 }
 # tokens/s = threads (or GPUs) x rate / parameters. On a CPU measured with the embedded model: 75 tokens/s per
 # core in sampling, 50 in training. On a GPU not measured here, but so that 8 billion parameters give 10,000
@@ -139,8 +140,10 @@ class Sizes:
             return int(min(prompts, 2 * prompts / min(self._cells, config["prompts"]["shards"])))
         if rule in ("drop_duplicates", "cluster_prompts", "deal_prompts", "check_rounds"):
             return int(prompts)
-        if rule in ("build_dataset", "train_round"):
+        if rule == "build_dataset":
             return int(config["prompts_per_round"])
+        if rule == "train_round":  # the last round's is trained on all of them
+            return int(config["prompts_per_round"] * max(config["rounds"] - 1, 1))
         return 0
 
     def _width(self) -> float:

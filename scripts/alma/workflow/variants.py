@@ -31,6 +31,7 @@ class Sharing:
         self._signatures: dict[str, str] = {}
         self._artifacts: dict[str, set[str]] = {}
         self._made_by: dict[str, tuple[Any, Any] | None] = {}
+        self._rules: dict[str, dict[Any, int]] = {}
 
     def source(self, path: str) -> str:
         """The path under which an artifact of a run lies: its own, or that of a run before it."""
@@ -81,20 +82,34 @@ class Sharing:
         return self._artifacts[run]
 
     def _rule_of(self, path: str) -> tuple[Any, Any] | None:
-        """Rule and wildcards that make a path, None where no rule of a run does."""
+        """Rule and wildcards that make a path, None where no rule of a run does.
+
+        Snakemake's own index of the plan is asked, which the plan asks for the same paths.
+        """
         if path not in self._made_by:
             from snakemake.iocontainers import Wildcards
 
-            found = None
-            for rule in self._workflow.rules:
-                if not hasattr(rule.params, "spec"):
-                    continue
-                place = folder_of_rule(rule.output[0]) + path
-                if rule.is_producer(place):
-                    found = rule, Wildcards(fromdict=rule.get_wildcards(place))
-                    break
-            self._made_by[path] = found
+            index = self._workflow.dag.output_index
+            makers = [
+                (places[rule], rule, folder + path)
+                for folder, places in self._folders().items()
+                for rule in index.match_producers(folder + path)
+                if rule in places
+            ]
+            if makers:
+                _, rule, place = min(makers, key=lambda maker: maker[0])
+                self._made_by[path] = rule, Wildcards(fromdict=rule.get_wildcards(place))
+            else:
+                self._made_by[path] = None
         return self._made_by[path]
+
+    def _folders(self) -> dict[str, dict[Any, int]]:
+        """{what Snakemake puts before the paths of outputs: {rule of a run: its place among the rules}}."""
+        if not self._rules:
+            for place, rule in enumerate(self._workflow.rules):
+                if hasattr(rule.params, "spec"):
+                    self._rules.setdefault(folder_of_rule(rule.output[0]), {})[rule] = place
+        return self._rules
 
     @staticmethod
     def _inputs(rule: Any, w: Any) -> list[str]:
