@@ -10,6 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import tiny_model
 
+pytest_plugins = ["cpu_times"]  # the option --cpu-times
+
 
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory):
