@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import tiny_model
 
-pytest_plugins = ["cpu_times"]  # the option --cpu-times
+pytest_plugins = ["cpu_times", "warm"]  # the options --cpu-times and --cold-starts
 
 
 @pytest.fixture(scope="session")
