@@ -10,17 +10,9 @@ from rebuild_cases import CASES, document
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run; the tests work on copies."""
-    run = FastRun.make(tmp_path_factory.mktemp("rebuilds") / "first")
-    run.finish()
-    return run
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
-def test_exactly_the_affected_jobs_run(finished, tmp_path, case):
-    run = finished.copy(tmp_path / "run")
+def test_exactly_the_affected_jobs_run(finished_run, tmp_path, case):
+    run = finished_run.copy(tmp_path / "run")
     run.config = merged(run.config, case.override)
     if case.edit:
         name, old, new = case.edit
@@ -42,9 +34,9 @@ def test_exactly_the_affected_jobs_run(finished, tmp_path, case):
     shutil.rmtree(run.folder)
 
 
-def test_a_gate_that_stops_costs_no_finished_round(finished, tmp_path):
+def test_a_gate_that_stops_costs_no_finished_round(finished_run, tmp_path):
     """The stand-in's judge guesses: under stop its rounds end before they begin, and what was made stays."""
-    run = finished.copy(tmp_path / "run")
+    run = finished_run.copy(tmp_path / "run")
     made = run.artifacts()
     run.config = merged(run.config, {"judge": {"gate": "stop"}})
     before = run.logs()
@@ -64,9 +56,9 @@ def test_a_gate_that_stops_costs_no_finished_round(finished, tmp_path):
     shutil.rmtree(run.folder)
 
 
-def test_a_copy_in_another_place_is_up_to_date(finished, tmp_path):
+def test_a_copy_in_another_place_is_up_to_date(finished_run, tmp_path):
     """Also one whose files all have new time stamps."""
-    shutil.copytree(finished.folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.copytree(finished_run.folder, tmp_path / "copy", copy_function=shutil.copyfile)
     run = FastRun(tmp_path / "copy")
     assert run.update()[:2] == (Counter(), set())
 

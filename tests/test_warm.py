@@ -1,4 +1,4 @@
-"""Processes that start warm behave as those that start anew: output, status, environment, nothing left over."""
+"""Processes that start warm behave as those that start anew: output, status, surroundings."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import os, sys
 print(os.getcwd(), sys.argv, os.environ["NAME"], sys.stdin.read(), __name__)
-print(sorted({name.split(".")[0] for name in sys.modules} & {"alma", "torch", "warm"}), os.path.dirname(sys.path[0]))
+print(sorted({"alma", "torch", "warm"} & set(sys.modules)), os.path.dirname(sys.path[0]))
 print("a complaint", file=sys.stderr)
 sys.exit(int(sys.argv[1]))
 """

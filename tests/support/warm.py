@@ -3,11 +3,13 @@
 A start of Snakemake costs some three seconds of processor time for its imports alone, one of its jobs half a
 second, and the tests start thousands of them. What runs is the same: a process of its own with its own
 arguments, environment, working directory and output, in which nothing of the workflow is imported yet.
-Models' libraries are not among what is imported. pytest's option `--cold-starts` starts all anew, and
-test_workflow.py does always.
-
 Two such processes take turns, each with its own order of sets (PYTHONHASHSEED), so that results which depend
-on that order differ between runs here too.
+on that order differ between runs here too. A third has imported vLLM and TRL as well, which cost an engine's
+job more than ten seconds (vLLM itself forks workers after its import, so it bears that).
+
+What a fork cannot show is a script that forgets to import what another has imported. So `finished_run` of
+conftest.py runs every job in a process that starts anew, test_workflow.py trains, samples and scores in such
+processes, and both compare bytes. pytest's option `--cold-starts` starts all anew.
 """
 
 import atexit
@@ -29,16 +31,25 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from unittest import mock
 
 COLD = False  # --cold-starts
 SOCKET = "ALMA_TEST_WARM"  # names the socket to a Snakemake that was started warm, for its jobs
 # Imported before the first fork.
 LIBRARIES = (
-    "snakemake.cli snakemake.report snakemake.executors.local snakemake.persistence snakemake.linting "
-    "snakemake.iocontainers snakemake.logging snakemake.script snakemake_logger_plugin_rich "
-    "snakemake_executor_plugin_slurm jsonschema yaml numpy pyarrow pyarrow.parquet pyarrow.compute polars "
-    "scipy.stats jinja2"
-).split()
+    *("snakemake.cli", "snakemake.report", "snakemake.executors.local", "snakemake.persistence"),
+    *("snakemake.iocontainers", "snakemake.logging", "snakemake.script", "snakemake_logger_plugin_rich"),
+    *("snakemake_executor_plugin_slurm", "jsonschema", "yaml", "jinja2", "numpy", "polars"),
+    *("pyarrow", "pyarrow.parquet", "pyarrow.compute", "scipy.stats"),
+)
+# What is not there any more in another version is imported by the job.
+MODEL_LIBRARIES = (
+    *("torch", "transformers", "transformers.models.llama.modeling_llama", "datasets", "accelerate", "peft"),
+    *("trl.trainer.sft_trainer", "trl.trainer.dpo_trainer", "vllm.entrypoints.llm"),
+    *("vllm.v1.worker.cpu_worker", "vllm.model_executor.models.llama", "vllm.model_executor.model_loader"),
+    *("vllm.v1.core.sched.scheduler", "vllm.v1.attention.backends.cpu_attn", "compressed_tensors"),
+    *("vllm.entrypoints.launchers.cli_args", "vllm.model_executor.layers.quantization.online.base"),
+)
 
 
 def pytest_addoption(parser):
@@ -60,17 +71,18 @@ def pytest_unconfigure():
 
 
 class Server:
-    """A process from which others are forked."""
+    """A process from which others are forked; of the third kind, for jobs with models."""
 
-    def __init__(self, hash_seed):
+    def __init__(self, kind):
         self.folder = tempfile.mkdtemp(prefix="warm-")
         self.path = f"{self.folder}/socket"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "SNAKEMAKE_"))}
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+        environment = kept | threads | {"PYTHONHASHSEED": str(kind), "POLARS_MAX_THREADS": "1"}
+        if kind == MODELS:
+            environment |= _environment_of_engines()
         self.process = subprocess.Popen(
-            [sys.executable, __file__, self.path],
-            env=kept | threads | {"PYTHONHASHSEED": str(hash_seed), "POLARS_MAX_THREADS": "1"},
-            stdin=subprocess.PIPE,
+            [sys.executable, __file__, self.path, str(kind)], env=environment, stdin=subprocess.PIPE
         )
         while not os.path.exists(self.path):
             if self.process.poll() is not None:
@@ -83,19 +95,31 @@ class Server:
         shutil.rmtree(self.folder)
 
 
+def _environment_of_engines():
+    """What vLLM reads when it is imported."""
+    from alma import engine
+
+    with mock.patch.dict(os.environ, clear=True):
+        engine._prepare_environment(gpu=False, kv_cache_gib=1)
+        return dict(os.environ)
+
+
 _servers: dict[int, Server] = {}
 _turns = itertools.cycle((1, 2))
+MODELS = 3
 
 
-def run(command, *, cwd, env, stdin=""):
+def run(command, *, cwd, env=None, stdin="", models=False):
     """What `subprocess.run` does with the two outputs as text, for `python -m snakemake` and scripts.
 
     Args:
-        command: begins with the interpreter. stdin: what the process reads.
+        command: begins with the interpreter. env: that of this process, if None. stdin: what is read.
+        models: whether its jobs load models; on a machine with a GPU these start anew.
     """
-    if COLD:
+    env = dict(os.environ) if env is None else env
+    if COLD or (models and shutil.which("nvidia-smi")):
         return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, text=True)
-    turn = next(_turns)
+    turn = MODELS if models else next(_turns)
     if turn not in _servers:
         _servers[turn] = Server(turn)
     path = _servers[turn].path
@@ -253,13 +277,16 @@ def play(arguments, cwd, env, descriptors):
     return 0
 
 
-def main(path):
+def main(path, kind):
     import gc
     import importlib
     import random
 
     for name in LIBRARIES:
         importlib.import_module(name)
+    for name in MODEL_LIBRARIES if kind == MODELS else ():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     del sys.path[0]  # this file's folder
     sys.path.insert(0, "")
     gc.collect()
@@ -275,4 +302,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))
