@@ -3,7 +3,6 @@
 import json
 
 import data_card
-import fast_run
 import model_card
 import pytest
 import yaml
@@ -199,9 +198,9 @@ def test_no_job_but_those_of_cards_knows_of_the_licenses(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_target_makes_cards_that_push_takes(tmp_path):
-    """The whole workflow with stand-ins for the models, and the files of both repositories after it."""
-    run = fast_run.FastRun.make(tmp_path / "run")
+def test_the_target_makes_cards_that_push_takes(finished_run, tmp_path):
+    """After a whole run with stand-ins for the models: the cards, and the files of both repositories."""
+    run = finished_run.copy(tmp_path / "run")
     run.finish("cards")
     assert {path.name for path in run.path("cards").iterdir()} == {"round-3.md", "judge.md", "data.md"}
     root = run.path("cards").parent

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import fast_run
 import pytest
+import warm
 
 from alma.workflow import accept, replay
 
@@ -38,7 +39,7 @@ def tool(run, name, *arguments, given="", configfile="my.yaml"):
     """Run a command of the copy: (exit status, standard output, standard error)."""
     command = [sys.executable, str(run.folder / "tools" / name), *arguments]
     command += ["--configfile", configfile] if configfile else []
-    done = subprocess.run(command, cwd=run.folder, input=given, capture_output=True, text=True)
+    done = warm.run(command, cwd=run.folder, stdin=given)
     assert "Traceback" not in done.stderr or name == "replay", done.stderr
     return done.returncode, done.stdout, done.stderr
 

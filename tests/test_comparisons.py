@@ -1,10 +1,10 @@
 """Which runs a table compares: controls beside their run, replicates, and controls that are none."""
 
 import re
-import subprocess
 import sys
 
 import pytest
+import warm
 import yaml
 
 from alma.errors import InputError
@@ -122,7 +122,7 @@ def planned(folder, *targets):
     """Jobs by rule that the study plans for some targets in an empty folder."""
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "-d", str(folder), "-s"]
     command += [str(ROOT / "Snakefile"), "--configfile", str(EXPERIMENT), "--", *targets]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = warm.run(command, cwd=ROOT)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return {
         rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", done.stdout.split("Job stats")[1], re.M)

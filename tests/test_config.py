@@ -2,11 +2,11 @@
 
 import json
 import re
-import subprocess
 import sys
 
 import config_docs
 import pytest
+import warm
 import yaml
 from fast_run import FastRun
 
@@ -278,9 +278,7 @@ def copy_of_the_workflow(tmp_path_factory):
 def effective(run, *arguments, **environment):
     """The config with which Snakemake runs, for these arguments."""
     command = [sys.executable, "-m", "snakemake", "--list-rules", *arguments]
-    done = subprocess.run(
-        command, cwd=run.folder, env=run.environment(**environment), capture_output=True, text=True
-    )
+    done = warm.run(command, cwd=run.folder, env=run.environment(**environment))
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((run.folder / "effective.json").read_text())
 
@@ -338,7 +336,7 @@ def test_a_job_reads_the_config_of_the_run_that_starts_it(copy_of_the_workflow):
     for name, (arguments, seed, fraction) in cases.items():
         target = f"results/{name}/seeds/sft.parquet"
         command = [sys.executable, "-m", "snakemake", "--cores", "1", target, *arguments]
-        done = subprocess.run(command, cwd=run.folder, env=run.environment(), capture_output=True, text=True)
+        done = warm.run(command, cwd=run.folder, env=run.environment())
         assert done.returncode == 0, done.stdout + done.stderr
         record = json.loads((run.folder / f"results/{name}/provenance/seeds/sft.parquet.json").read_text())
         config = record["spec"]["config"]

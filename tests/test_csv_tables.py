@@ -1,10 +1,10 @@
 """CSV tables: each is declared, what is written can be read, and what does not fit is refused."""
 
 import re
-import subprocess
 import sys
 
 import pytest
+import warm
 import yaml
 
 from alma.csv_tables import CSV_TABLES, read_csv_table, write_csv_table
@@ -27,12 +27,7 @@ def planned_tables(folder):
     override.write_text(yaml.safe_dump({"runs": variants} | more))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
     command += ["--cores", "1", "--configfile", str(ROOT / "config" / "test.yaml"), str(override)]
-    done = subprocess.run(
-        [*command, "--summary", "--", "all", "ablations", "annotate"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = warm.run([*command, "--summary", "--", "all", "ablations", "annotate"], cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     return set(re.findall(r"^results/\w+/(\S+\.csv)\t", done.stdout, flags=re.M))
 

@@ -3,12 +3,12 @@
 import ast
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import warm
 
 from alma.workflow import cutoff
 
@@ -59,7 +59,7 @@ def run(folder, seed, *arguments, patch=""):
     ran.unlink(missing_ok=True)
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "third.txt", "--config", f"seed={seed}"]
     options = ["--rerun-triggers", "mtime", "params", "input", "--workflow-profile", "none"]
-    done = subprocess.run([*command, *options, *arguments], cwd=folder, capture_output=True, text=True)
+    done = warm.run([*command, *options, *arguments], cwd=folder)
     printed = done.stdout + done.stderr
     assert done.returncode == 0, printed
     return ran.read_text().split() if ran.exists() else [], printed

@@ -1,10 +1,10 @@
 """Which jobs ask for GPUs, and that the machine which plans them has no say in it."""
 
 import os
-import subprocess
 import sys
 
 import pytest
+import warm
 import yaml
 from rule_texts import ROOT
 
@@ -111,7 +111,7 @@ def test_a_run_whose_jobs_need_more_gpus_than_it_may_use_is_refused(tmp_path):
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--configfile", "my.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = warm.run(command, cwd=tmp_path)
     assert done.returncode == 1
     assert "engine.tensor_parallel_size of default: found 2" in done.stderr + done.stdout
     assert "--resources gpu=2" in done.stderr + done.stdout

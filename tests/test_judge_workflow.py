@@ -4,7 +4,7 @@ import json
 
 import pytest
 from fake_endpoint import KEY, fake_endpoint
-from fast_run import FastRun, merged
+from fast_run import merged
 
 from alma.csv_tables import read_csv_table
 
@@ -30,9 +30,8 @@ def jobs(*writers):
     return {f"judge_with_api/gpt-{writer}-everyday" for writer in writers}
 
 
-def test_a_judge_judges_what_is_finished_and_makes_nothing_again(tmp_path, server):
-    run = FastRun.make(tmp_path / "run")
-    run.finish()
+def test_a_judge_judges_what_is_finished_and_makes_nothing_again(finished_run, tmp_path, server):
+    run = finished_run.copy(tmp_path / "run")
     assert not [name for name in run.artifacts() if "judges" in name], "none is asked where none is named"
     small = run.config
 

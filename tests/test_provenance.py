@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fake_run
 import pytest
+import warm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_job import PROGRAM
@@ -293,7 +294,7 @@ def test_the_printed_command_rebuilds_the_file_and_nothing_else(tmp_path):
 
     def run(*words):
         command = [sys.executable, "-m", "snakemake", "--show-failed-logs", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        done = warm.run(command, cwd=tmp_path)
         return done.returncode, done.stdout + done.stderr
 
     status, printed = run("--cores", "1")

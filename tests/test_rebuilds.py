@@ -14,19 +14,18 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run, with the note that it has nothing to do; the tests work on copies."""
-    run = FastRun.make(tmp_path_factory.mktemp("rebuilds") / "first")
-    run.finish()
-    time.sleep(2)
-    run.finish()
+def noted(finished_run, tmp_path_factory):
+    """The finished run, with the note that it has nothing to do; the tests work on copies."""
+    run = finished_run.copy(tmp_path_factory.mktemp("rebuilds") / "first")
+    time.sleep(2.5)  # what was written just now is not noted
+    assert run.update()[:2] == (Counter(), set())
     assert (run.folder / NOTE).is_file()
     return run
 
 
-def test_a_run_without_a_change_makes_no_plan(finished, tmp_path):
+def test_a_run_without_a_change_makes_no_plan(noted, tmp_path):
     """So each change below is one that the note must not hide."""
-    run = finished.copy(tmp_path / "run")
+    run = noted.copy(tmp_path / "run")
     plan, ran, printed = run.update()
     assert (plan, ran) == (Counter(), set())
     assert "alma: nothing has changed" in printed
@@ -34,8 +33,8 @@ def test_a_run_without_a_change_makes_no_plan(finished, tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
-def test_exactly_the_affected_jobs_run(finished, tmp_path, case):
-    run = finished.copy(tmp_path / "run")
+def test_exactly_the_affected_jobs_run(noted, tmp_path, case):
+    run = noted.copy(tmp_path / "run")
     run.config = merged(run.config, case.override)
     if case.edit:
         name, old, new = case.edit
@@ -57,9 +56,9 @@ def test_exactly_the_affected_jobs_run(finished, tmp_path, case):
     shutil.rmtree(run.folder)
 
 
-def test_a_gate_that_stops_costs_no_finished_round(finished, tmp_path):
+def test_a_gate_that_stops_costs_no_finished_round(finished_run, tmp_path):
     """The stand-in's judge guesses: under stop its rounds end before they begin, and what was made stays."""
-    run = finished.copy(tmp_path / "run")
+    run = finished_run.copy(tmp_path / "run")
     made = run.artifacts()
     run.config = merged(run.config, {"judge": {"gate": "stop"}})
     before = run.logs()
@@ -79,9 +78,9 @@ def test_a_gate_that_stops_costs_no_finished_round(finished, tmp_path):
     shutil.rmtree(run.folder)
 
 
-def test_a_copy_in_another_place_is_up_to_date(finished, tmp_path):
+def test_a_copy_in_another_place_is_up_to_date(finished_run, tmp_path):
     """Also one whose files all have new time stamps."""
-    shutil.copytree(finished.folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.copytree(finished_run.folder, tmp_path / "copy", copy_function=shutil.copyfile)
     run = FastRun(tmp_path / "copy")
     assert run.update()[:2] == (Counter(), set())
 

@@ -33,6 +33,7 @@ import read_seeds
 import render_report
 import summarize_evaluation
 import summary
+import warm
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -461,7 +462,7 @@ def test_report_is_made_within_the_run(tmp_path):
     config.write_text("training: {tie_tolerance: 0.00001}\nevaluation: {resamples: 200}\n")
     command += ["--cores", "2", "--configfile", str(REPOSITORY / "config.yaml"), str(config)]
     command += ["--allowed-rules", *RULES, "--", "results/default/report.html"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = warm.run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     page = (tmp_path / "results/default/report.html").read_text()
     for words in ("Progress by checkpoint", "Candidates to read", "Four judges", "Map of the prompts"):
@@ -472,7 +473,7 @@ def test_report_is_made_within_the_run(tmp_path):
     assert description.index('id="verdict"') < description.index("This report belongs to the run")
     assert not re.search(r"""(src|href)=["']https?://""", page)
     assert not list((tmp_path / ".snakemake").glob("locks/*"))
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    again = warm.run(command, cwd=tmp_path)
     assert "Nothing to be done" in again.stdout + again.stderr
 
 

@@ -2,19 +2,19 @@
 
 import json
 import re
-import subprocess
 import sys
 
 import pytest
+import warm
 from fast_run import ROOT, FastRun
 
 from alma.csv_tables import read_csv_table
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run with its two variants: (jobs of the main run, jobs of the variants, the run)."""
-    run = FastRun.make(tmp_path_factory.mktemp("variants") / "run")
+def finished(finished_run, tmp_path_factory):
+    """A run with its variants: (jobs of the main run, jobs of the variants, the run)."""
+    run = finished_run.copy(tmp_path_factory.mktemp("variants") / "run")
     variants = {
         "dpo": {"table": ["objective"], "training": {"objective": "dpo"}},
         "more": {"inherits": "dpo", "rounds": 4},
@@ -22,7 +22,7 @@ def finished(tmp_path_factory):
         "few-shot": {"table": "judge", "judge": {"checkpoint": "base", "shots": 2}},
         "random": {"control_of": "small", "training": {"selection": "random"}},
     }
-    _, first, _ = run.update()
+    first = {name.removesuffix(".log") for name in run.logs()}
     run.config = run.config | {"runs": variants}
     _, second, _ = run.update("variants")
     return first, second, run
@@ -157,7 +157,7 @@ def test_the_shipped_ablations_are_planned(tmp_path):
         "--",
         "ablations",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = warm.run(command, cwd=ROOT)
     printed = done.stdout + done.stderr
     assert done.returncode == 0, printed[-3000:]
     tables = ["judge", "prompts", "checkpoints", "samples-prompts", "samples-rounds", "objective"]
@@ -177,7 +177,7 @@ def test_other_limits_check_the_seeds_again_and_share_what_waits_for_the_check(t
         "--",
         "variants",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = warm.run(command, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout.partition("total")[0], flags=re.M))
     assert jobs["check_lengths"] == "2", "the main run's, and that of the shorter answers"

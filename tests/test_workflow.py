@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import real_labels
 import tiny_model
+import warm
 import yaml
 from fast_run import planned
 
@@ -27,6 +28,14 @@ from alma.workflow.codehash import code_hash
 from alma.workflow.config import ROOT
 
 pytestmark = pytest.mark.slow
+
+
+def with_models(command, **options):
+    return warm.run(command, **options, models=True)
+
+
+def anew(command, **options):
+    return subprocess.run(command, **options, capture_output=True, text=True)
 
 
 class Workflow:
@@ -42,14 +51,15 @@ class Workflow:
             "evaluation": {"benchmarks": {"everyday": str(labels / "eval.jsonl")}},
         }
 
-    def run(self, *arguments, **override):
+    def run(self, *arguments, start=warm.run, **override):
+        """Run Snakemake; `start` is another way to start its processes (tests/support/warm.py)."""
         config = self.folder / "my.yaml"
         config.write_text(yaml.safe_dump(self.override | override))
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
         files = ["--configfile", str(ROOT / "config" / "test.yaml"), str(config)]
         command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(self.folder)]
         command += ["--cores", "2", *files, *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        return start(command, cwd=ROOT, env=environment)
 
     def jobs(self, *arguments, **override):
         """Rules that a dry run would run, with how many jobs each."""
@@ -89,7 +99,7 @@ def test_shards_and_blocks_multiply_the_jobs(workflow):
 
 
 def test_best_of_n_runs_from_base_to_report(workflow):
-    done = workflow.run()
+    done = workflow.run(start=with_models)
     check(done)
     for name in ("base", "sft-0", "judge-seed", "judge", "round-2", "round-3"):
         folder = workflow.results / "models" / name
@@ -181,14 +191,17 @@ def test_a_second_run_does_nothing(workflow):
 
 
 def test_other_shards_and_cores_give_the_same_bytes(workflow, tmp_path):
-    """SFT, judge and round 2 once more: two shards in place of one, on one core in place of two."""
+    """SFT, judge and round 2 once more: two shards in place of one, on one core in place of two.
+
+    And in processes that start anew, not as forks of one that has imported vLLM and TRL.
+    """
     again = Workflow(tmp_path / "again", workflow.model, workflow.labels)
     shutil.copytree(workflow.folder, again.folder)
     for name in ("models/sft-0", "models/judge", "models/round-2", "rounds/2"):
         shutil.rmtree(again.results / name)
     wanted = ["models/sft-0", "models/judge", "models/round-2"]
     targets = [f"results/test/{name}/model.safetensors" for name in wanted]
-    check(again.run("--cores", "1", *targets, prompts_per_shard=2))
+    check(again.run("--cores", "1", *targets, start=anew, prompts_per_shard=2))
     assert len(list((again.results / "rounds/2/samples/sft-0").iterdir())) == 2
     for name in ("rounds/2/dataset.parquet", *(f"{name}/model.safetensors" for name in wanted)):
         assert (again.results / name).read_bytes() == (workflow.results / name).read_bytes(), name
@@ -212,7 +225,7 @@ def test_changing_the_objective_leaves_data_before_training_alone(workflow):
 def test_dpo_runs_to_the_report(workflow):
     """One round, on the same selected pairs."""
     report = (workflow.results / "report.html").stat().st_mtime_ns
-    done = workflow.run(training={"objective": "dpo"}, rounds=2)
+    done = workflow.run(start=with_models, training={"objective": "dpo"}, rounds=2)
     check(done)
     assert (workflow.results / "report.html").stat().st_mtime_ns > report
     record = json.loads((workflow.results / "models/round-2/provenance.json").read_text())
@@ -242,7 +255,7 @@ def test_the_paper_config_plans_the_paper_s_rounds_in_seconds(tmp_path):
     path = ROOT / "config" / "llama3-8b.yaml"
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", str(path)]
     command += ["-s", str(ROOT / "Snakefile"), "-d", str(tmp_path), "--resources", "gpu=8"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = warm.run(command, cwd=ROOT)
     check(done)
     plan = planned(done.stdout + done.stderr)
     # N = 200 samples of K = 50,000 prompts from three checkpoints (two in round 2), ten rounds after the SFT.

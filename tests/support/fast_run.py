@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import warm
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,13 +132,8 @@ class FastRun:
 
     def run(self, *arguments, cores=2, **environment):
         """Run snakemake to its end."""
-        return subprocess.run(
-            self.command(*arguments, cores=cores),
-            cwd=self.folder,
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-        )
+        command = self.command(*arguments, cores=cores)
+        return warm.run(command, cwd=self.folder, env=self.environment(**environment))
 
     def start(self, *arguments, cores=2, **environment):
         """Start snakemake and return at once; what it prints goes to printed.txt."""
