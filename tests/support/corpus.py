@@ -524,6 +524,7 @@ BAD_CONFIGS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         config(samples_per_prompt=10**9),
         ("rounds, prompts_per_round", "jobs, expected at most 1,000,000"),
     ),
+    ("checkpoints.sft: 10**12", config(checkpoints={"sft": 10**12}), ("jobs, expected at most",)),
     ("prompts.shards: 10**12", config(prompts={"shards": 10**12}), ("jobs, expected at most",)),
     ("seed: -1", config(seed=-1), ("seed: found -1, expected at least 0",)),
     ("seed: NaN", config(seed=NAN), ("seed: found nan, expected a finite number",)),

@@ -189,6 +189,7 @@ def _contradictions(config: dict[str, Any]) -> list[str]:
             f"rounds, prompts_per_round, samples_per_prompt: found about {jobs:,} jobs, expected at most "
             f"{_MAX_JOBS:,} (larger prompts_per_shard and samples_per_block make fewer)"
         )
+        return found  # what follows lists checkpoints, of which there could be billions
     for name, variant in config.get("runs", {}).items():
         if name == config["run"]:
             found.append(f"runs.{name}: found the name of the main run (run), expected another")
