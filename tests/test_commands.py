@@ -218,7 +218,7 @@ def test_a_harmless_edit_is_accepted_recorded_and_a_real_one_runs(run):
     status, printed, _ = tool(run, "accept", "results/small/prompts")
     assert status == 0
     assert re.fullmatch(
-        r"results/small/prompts: [4-9] finished jobs, none of which differs from today's workflow\n", printed
+        r"results/small/prompts: \d+ finished jobs, none of which differs from today's workflow\n", printed
     )
 
 
