@@ -64,7 +64,7 @@ def test_it_prints_what_is_read_left_out_too_long_and_done(mine, capsys):
         "  left out 1: a prompt or an answer that is not text that is not blank",
         "labels.judge: 5 rows read of helpsteer2:steered.jsonl",
         "SFT: 8 pairs of 8 prompts",
-        "Judge: 4 labels of 3 responses to 2 prompts",
+        "Judge: 5 labels of 4 responses to 3 prompts",
         "  SFT on 8 pairs, 1 step of 64, for each of 2 checkpoints",
         "Tokens, against the limits (rows that are too long are left out):",
     ):
