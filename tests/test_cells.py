@@ -28,7 +28,6 @@ from alma.cells import (
     sampled,
     shares,
     sizes_by_cell,
-    to_directions_from,
     write_by_cell,
     write_cells,
 )
@@ -173,7 +172,7 @@ def test_a_cell_without_prompts_is_left_out(tmp_path) -> None:
     paths = written(tmp_path, blobs(60, 4))
     vectors = read_embeddings(paths)[1]
     mean = vectors.mean(axis=0)
-    to_directions_from(mean, vectors)
+    to_directions(vectors, mean)
     far = np.full((1, 8), 100, np.float32)
     write_cells(tmp_path / "cells.parquet", Cells(mean, np.concatenate([vectors[:1], far, vectors[1:2]])))
     by_cell = [f"{path}.by_cell" for path in paths]
@@ -218,7 +217,7 @@ def test_distances_are_those_of_one_center_for_all_cells(tmp_path) -> None:
 def test_directions_from_the_own_mean_are_those_of_one_level() -> None:
     one, other = blobs(50, 3), blobs(50, 3)
     to_directions(one)
-    to_directions_from(other.mean(axis=0, dtype=np.float64).astype(np.float32), other)
+    to_directions(other, other.mean(axis=0, dtype=np.float64).astype(np.float32))
     assert np.array_equal(one, other)
 
 

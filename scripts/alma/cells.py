@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from alma.clustering import read_projection, to_directions, trained
 from alma.errors import InputError
 from alma.files import atomic_path
 from alma.tables import SCHEMAS, count_rows, iter_columns, write_columns
@@ -98,40 +99,12 @@ def sampled(paths: list[str], count: int) -> "np.ndarray":
     return np.concatenate(found, dtype=np.float32) if found else np.empty((0, 0), dtype=np.float32)
 
 
-def to_directions_from(mean: "np.ndarray", vectors: "np.ndarray") -> None:
-    """Center vectors (float32 [prompts, width]) by a mean and scale them to length one, in place.
-
-    As `alma.clustering.to_directions`, which takes the mean of these vectors themselves.
-    """
-    import numpy as np
-
-    vectors -= mean
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-
-
-def trained(directions: "np.ndarray", clusters: int, iterations: int, seed: int) -> Any:
-    """faiss's k-means on all of these directions (float32 [prompts, width]), at least as many as clusters."""
-    import faiss
-
-    model = faiss.Kmeans(
-        directions.shape[1],
-        clusters,
-        niter=iterations,
-        seed=seed,
-        # faiss trains on a sample, and warns about small clusters, unless told otherwise.
-        max_points_per_centroid=len(directions),
-        min_points_per_centroid=1,
-    )
-    model.train(directions)
-    return model
-
-
 def find(vectors: "np.ndarray", cells: int, iterations: int, seed: int) -> Cells:
     """Mean and centroids of so many cells, from a sample (float32 [prompts, width], changed in place)."""
     import numpy as np
 
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    to_directions_from(mean, vectors)
+    to_directions(vectors, mean)
     return Cells(mean, trained(vectors, cells, iterations, seed).centroids)
 
 
@@ -145,7 +118,7 @@ def assigned(embeddings: "pa.Table", cells: Cells) -> "np.ndarray":
     found = [np.empty(0, dtype=np.int64)]
     for start in range(0, len(embeddings), _AT_ONCE):
         part = vectors_of(embeddings.slice(start, _AT_ONCE)).astype(np.float32)
-        to_directions_from(cells.mean, part)
+        to_directions(part, cells.mean)
         found.append(index.search(part, 1)[1][:, 0])
     return np.concatenate(found)
 
@@ -202,7 +175,7 @@ def clustered(
     Returns:
         Cluster (int64, from 0) and squared Euclidean distance to its centroid (float32) of each prompt.
     """
-    to_directions_from(mean, vectors)
+    to_directions(vectors, mean)
     distance, nearest = trained(vectors, clusters, iterations, seed).index.search(vectors, 1)
     nearest, squared = nearest[:, 0].copy(), distance[:, 0].copy()
     fill_empty(nearest, squared, clusters)
@@ -232,8 +205,6 @@ def read_cells(path: str | Path) -> Cells:
     Raises:
         InputError: the table is damaged.
     """
-    from alma.clustering import read_projection
-
     return Cells(*read_projection(path))
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alma.errors import InputError
 from alma.ids import hashed_int
@@ -131,19 +131,40 @@ def read_embeddings(paths: list[str], wanted: list[str] | None = None) -> tuple[
     return ids.filter(used).take(pa.array(order)).to_pylist(), found
 
 
-def to_directions(vectors: "np.ndarray") -> None:
+def to_directions(vectors: "np.ndarray", mean: "np.ndarray | None" = None) -> None:
     """Center vectors (float32 [prompts, width]) and scale them to length one, in place.
 
     Hidden states share one large common direction; without centering the angles between prompts would be
     dwarfed by it.
+
+    Args:
+        mean: float32 [width]; None takes that of these vectors.
     """
     import numpy as np
 
-    mean = vectors.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
+    if mean is None:
+        mean = vectors.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
     for start in range(0, len(vectors), 65536):
         part = vectors[start : start + 65536]
         part -= mean
         part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), np.float32(1e-12))
+
+
+def trained(directions: "np.ndarray", clusters: int, iterations: int, seed: int) -> Any:
+    """faiss's k-means on all of these directions (float32 [prompts, width]), at least as many as clusters."""
+    import faiss
+
+    model = faiss.Kmeans(
+        directions.shape[1],
+        clusters,
+        niter=iterations,
+        seed=seed,
+        # faiss trains on a sample, and warns about small clusters, unless told otherwise.
+        max_points_per_centroid=len(directions),
+        min_points_per_centroid=1,
+    )
+    model.train(directions)
+    return model
 
 
 def k_means(
@@ -158,22 +179,11 @@ def k_means(
     Returns:
         Cluster (int64) and squared Euclidean distance to its centroid (float32) of each prompt.
     """
-    import faiss
     import numpy as np
 
     data = np.ascontiguousarray(vectors, dtype=np.float32)
     to_directions(data)
-    model = faiss.Kmeans(
-        data.shape[1],
-        clusters,
-        niter=iterations,
-        seed=seed,
-        # faiss trains on a sample, and warns about small clusters, unless told otherwise.
-        max_points_per_centroid=len(data),
-        min_points_per_centroid=1,
-    )
-    model.train(data)
-    distance, nearest = model.index.search(data, 1)
+    distance, nearest = trained(data, clusters, iterations, seed).index.search(data, 1)
     return nearest[:, 0], distance[:, 0]
 
 
