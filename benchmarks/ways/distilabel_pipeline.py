@@ -110,9 +110,9 @@ class KeepBest(GlobalStep):
 
 
 def rows_of(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Run a pipeline with its cache; the rows of its last step."""
+    """Run a pipeline with its cache; the rows of its last step. Where there are none, so is its data set."""
     found = pipeline.run(use_cache=True)
-    return list(found["default"]["train"])
+    return list(found["default"]["train"]) if "default" in found else []
 
 
 def main(settings: dict[str, Any], folder: Path, last: int, again: list[str]) -> None:
