@@ -2,27 +2,36 @@
 
 Run: make bench   (or: .venv/bin/python benchmarks/bench_startup.py [MODEL_DIR])
 Needs a checkpoint; the default is results/default/models/base. Nearly all of the time goes into
-importing vLLM, opening the engine and ending the process. The last line gives the ratio of CPU seconds.
+importing vLLM, opening the engine and ending the process. Ways, which take turns:
+
+plain   an interpreter of its own, without what saves time
+cold    an interpreter of its own, as alma runs it with ALMA_WARM_START=0 and on a cluster
+warm    a fork of a process that has the libraries (`alma.workflow.warm_start`); their import is told apart
+
+The last lines give medians, and their ratios in CPU seconds.
 """
 
 import gc
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 SCRIPT = "sample_responses.py"
-REPEATS = 3
+REPEATS = 5
 
 
 def run_job(way: str, model: str) -> None:
-    """One job in this process, which is a child: "alma", or "plain" without what saves time."""
+    """One job in this process, which is a child: as alma runs it, or "plain" without what saves time."""
     from alma.workflow.codehash import code_hash
     from alma.workflow.job import job
 
@@ -35,7 +44,7 @@ def run_job(way: str, model: str) -> None:
         input=[],
         output=[],
     )
-    if way == "alma":
+    if way != "plain":
         globals()["snakemake"] = facts  # what tells a job that the process is its own
     else:
         gc.freeze = gc.set_threshold = lambda *_: None  # type: ignore[assignment]
@@ -55,26 +64,53 @@ def run_job(way: str, model: str) -> None:
         engine.generate([Request(ids, seed=1, temperature=1.0, top_p=1.0, max_tokens=4)])
 
 
-def measure(way: str, model: str) -> tuple[float, float]:
-    """Wall and CPU seconds of one child."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+def ended_children(server: int) -> float:
+    """CPU seconds of the processes that a process has waited for."""
+    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(way: str, model: str, server: Any) -> tuple[float, float]:
+    """Wall and CPU seconds of one job."""
+    from alma.workflow.forks import Fork
+
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
+        if way == "warm":
+            before = ended_children(server.process.pid)
+            environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+            command = [__file__, "--child", way, model]
+            if Fork(server.path, command, folder, environment, [0, 1, 2]).wait():
+                sys.exit("bench_startup: the fork failed")
+            return time.perf_counter() - start, ended_children(server.process.pid) - before
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, __file__, "--child", way, model], cwd=folder, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     return time.perf_counter() - start, cpu
 
 
 def main(model: str) -> None:
-    """Run both ways in turn, after one of each that is not counted, and print the means."""
-    total = {"plain": 0.0, "alma": 0.0}
+    """Run the ways in turn, after one of each that is not counted, and print the medians."""
+    from alma.library_variables import for_every_job, for_the_engine
+    from alma.workflow.forks import Server
+    from alma.workflow.warm_start import MODULES
+
+    start = time.perf_counter()
+    server = Server(MODULES, os.environ | for_every_job(1) | for_the_engine(gpu=False))
+    server.wait()
+    print(f"the process to fork from was ready after {time.perf_counter() - start:.1f} s", flush=True)
+    taken: dict[str, list[float]] = {"plain": [], "cold": [], "warm": []}
     for repeat in range(REPEATS + 1):
-        for way in total:
-            wall, cpu = measure(way, model)
+        for way, seconds in taken.items():
+            wall, cpu = measure(way, model, server)
             if repeat:
-                total[way] += cpu / REPEATS
+                seconds.append(cpu)
                 print(f"{way}: {wall:.1f} s, {cpu:.1f} CPU seconds", flush=True)
-    print(f"alma to plain, CPU seconds: {total['alma'] / total['plain']:.2f}")
+    server.close()
+    plain = median(taken["plain"])
+    for way, seconds in taken.items():
+        print(f"{way}: {median(seconds):.1f} CPU seconds, {median(seconds) / plain:.2f} of plain")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from alma.workflow.storage import output_path
 from alma.workflow.tracking import missing_packages
 from alma.workflow.unchanged import install as install_unchanged
 from alma.workflow.variants import Sharing
+from alma.workflow.warm_start import begin as begin_warm_start
 
 try:
     PLAN = run_plan.read() if workflow.remote_exec else None  # of the run that submitted this job
@@ -269,6 +270,8 @@ def begin():
         run_plan.begin(workflow, config, CODE)
     except InputError as error:
         raise WorkflowError(str(error))
+    if not any(ON_GPU.values()):
+        begin_warm_start(workflow)
     print_summary("start")
 
 

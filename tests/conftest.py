@@ -8,6 +8,8 @@ import shutil
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Most runs have stand-ins for models, and start warm in another way (tests/support/warm.py).
+os.environ.setdefault("ALMA_WARM_START", "0")
 
 import pytest
 import tiny_model
@@ -52,7 +54,7 @@ def finished_run(tmp_path_factory):
 
 # The longest modules first, so that no processor waits for the last one at the end.
 LONGEST = (
-    *("test_workflow", "test_rebuilds", "test_faults", "test_engine", "test_training"),
+    *("test_slurm", "test_workflow", "test_rebuilds", "test_faults", "test_engine", "test_training"),
     *("test_variants", "test_setup", "test_gpu_check", "test_report", "test_commands", "test_bad_input"),
 )
 

@@ -68,7 +68,7 @@ def test_who_is_not_waited_for_ends(tmp_path):
     run(tmp_path, "")  # so that there is a server
     path = next(iter(warm._servers.values())).path
     program = script(tmp_path, "import time\ntime.sleep(600)")[1:]
-    process = warm.Fork(path, program, tmp_path, dict(os.environ), [0, 1, 2])
+    process = warm.forks.Fork(path, program, str(tmp_path), dict(os.environ), [0, 1, 2])
     process.close()
     end = time.monotonic() + 60
     while os.path.exists(f"/proc/{process.pid}"):

@@ -7,12 +7,14 @@ the prompt and the seed, and not on the batch that it is part of.
 import gc
 import io
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
+from alma.library_variables import for_the_engine
 from alma.progress import Progress
 from alma.workflow import parts
 from alma.workflow.quiet import held_back
@@ -60,15 +62,14 @@ def use_gpu(device: str) -> bool:
 
 
 def _prepare_environment(gpu: bool, kv_cache_gib: float) -> None:
-    """Variables that vLLM reads when it is imported."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    """Variables that vLLM reads when it is imported and as it starts; and nothing is asked of the hub."""
+    os.environ.update(for_the_engine(gpu))
     os.environ["HF_HUB_OFFLINE"] = "1"
+    constants: Any = sys.modules.get("huggingface_hub.constants")
+    if constants:  # it has read the variable
+        constants.HF_HUB_OFFLINE = True
     if not gpu:
-        # "nobind": jobs side by side must not be pinned to the same core.
-        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(kv_cache_gib)))
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _log_lines(what: str, unit: str) -> Any:

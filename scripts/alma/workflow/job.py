@@ -13,21 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from alma.errors import InputError
+from alma.library_variables import for_every_job
 from alma.trace.provenance import check_inputs, write_records
 from alma.workflow import parts
 from alma.workflow.codehash import code_hash
 from alma.workflow.leases import lease
 from alma.workflow.orphan import watch
 from alma.workflow.storage import folder_of_job, split_inputs
-
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-)
-_OFFLINE_VARIABLES = ("HF_HUB_DISABLE_TELEMETRY", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")
 
 
 def _log_to(path: str) -> int:
@@ -60,16 +52,8 @@ def tell(text: str) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Fix the number of compute threads before numpy, polars or torch is imported.
-
-    It comes from the config and never from `--cores`: another number of threads adds up floats in
-    another order, and the results would depend on the machine's load.
-    """
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    for name in _OFFLINE_VARIABLES:
-        os.environ[name] = "1"
+    """Fix the number of compute threads before numpy, polars or torch is imported."""
+    os.environ.update(for_every_job(threads))
 
 
 def _script(spec: dict[str, Any]) -> Path:
