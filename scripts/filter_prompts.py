@@ -32,7 +32,7 @@ from typing import Any
 from alma.duplicates import OverlapIndex, bare_words, folded_words
 from alma.fewshot import has_marker
 from alma.ids import hashed_int
-from alma.lengths import prompt_lengths
+from alma.lengths import too_long
 from alma.prompt_filters import (
     FILTERS,
     blocked_words,
@@ -159,9 +159,9 @@ def main(
                 row["checks"] = json.dumps(row["stated"], sort_keys=True, ensure_ascii=False)
                 row["fails"] = next((name for name, test in in_order if test(row)), None)
             asked = [row for row in rows if row["fails"] is None]
-            lengths = prompt_lengths(loaded, [row["prompt"] for row in asked], max_tokens)
-            for row, length in zip(asked, lengths, strict=True):
-                row["fails"] = "too_long" if length > max_model_len else None
+            long = too_long(loaded, [row["prompt"] for row in asked], max_tokens, max_model_len)
+            for row, found in zip(asked, long, strict=True):
+                row["fails"] = "too_long" if found else None
             written = [{name: row[name] for name in names} for row in rows]
             filtered_file.write_table(pa.Table.from_pylist(written, schema=SCHEMAS["filtered_prompt"]))
             left = [

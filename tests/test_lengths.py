@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from alma.fewshot import as_turns, example_pairs
 from alma.fitting import EvaluationLengths, answer_examples, judge_examples, score_fitting, that_fit
 from alma.ids import content_id
 from alma.judging import few_shot_examples, score_pairs
-from alma.lengths import JudgeLengths, prompt_lengths, sampling_length
+from alma.lengths import JudgeLengths, prompt_lengths, sampling_length, too_long
 from alma.tables import assistant, read_table, user, write_table
 
 
@@ -107,6 +108,29 @@ def test_a_new_prompt_counts_with_the_judge_s_question_about_its_longest_respons
     sampled = tokenizer(words, add_special_tokens=False)["input_ids"][:50]
     # A response of so many tokens, read again by the judge, takes no more room.
     assert judge.of(prompt, tokenizer.decode(sampled).strip()) <= length
+
+
+@pytest.mark.parametrize("kind", ["tiny", "bos"])
+def test_what_fits_is_told_without_tokenizing_and_never_wrongly(kind, tokenizer) -> None:
+    """Random texts around every limit: ASCII and others, control tokens, words that no vocabulary has."""
+    found = tokenizer if kind == "tiny" else getattr(tiny_model, f"{kind}_tokenizer")()
+    dice = random.Random(0)
+    pieces = ["the ", "word", " ", "~#", "Zq", "\n", "|", "\ufdfa", "é", found.eos_token, "<s>", "a" * 30]
+    texts = ["".join(dice.choices(pieces, k=dice.randrange(60))) for _ in range(150)]
+    lengths = prompt_lengths(found, texts, 9)
+    for limit in (0, min(lengths), sorted(lengths)[75], max(lengths) - 1, max(lengths) + 500):
+        assert too_long(found, texts, 9, limit) == [length > limit for length in lengths]
+
+
+def test_short_prompts_are_not_tokenized(tokenizer, monkeypatch) -> None:
+    tokenized = []
+    monkeypatch.setattr(
+        "alma.lengths.prompt_lengths",
+        lambda tokenizer, prompts, *_: tokenized.extend(prompts) or [200] * len(prompts),
+    )
+    prompts = ["Why is the sky blue?", "Pourquoi le ciel est-il bleu à midi\u202f?", "word " * 200]
+    assert too_long(tokenizer, prompts, 50, 500) == [False] * 3
+    assert tokenized == ["", *prompts[1:]]
 
 
 # the scripts

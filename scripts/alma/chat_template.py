@@ -53,6 +53,11 @@ def _controls(tokenizer: Any, template: str) -> _Controls:
     )
 
 
+def holds_control_text(tokenizer: Any, text: str) -> bool:
+    """Whether `render` cuts a text: it holds what its tokenizer reads as a control token."""
+    return _inert(tokenizer, text) != text
+
+
 def _inert(tokenizer: Any, text: str) -> str:
     """A text with a cut in everything that its tokenizer reads as a control token."""
     controls = _controls(tokenizer, _template(tokenizer))

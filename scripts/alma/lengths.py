@@ -7,7 +7,7 @@ may have, also where the judge then reads it.
 
 from typing import Any
 
-from alma.chat_template import prompt_ids
+from alma.chat_template import holds_control_text, prompt_ids, render
 from alma.judging import PREFILL, judge_messages, rating_tokens
 
 Row = dict[str, Any]
@@ -58,3 +58,45 @@ def prompt_lengths(tokenizer: Any, prompts: list[str], max_tokens: int) -> list[
         )
         for prompt in prompts
     ]
+
+
+def too_long(tokenizer: Any, prompts: list[str], max_tokens: int, limit: int) -> list[bool]:
+    """Whether a new prompt leads to a request of more than `limit` tokens (`prompt_lengths`).
+
+    To render and tokenize a prompt costs more than all other filters together, and nearly all prompts are far
+    below the limit. An ASCII character is at most one token, so the length of such a prompt in characters
+    tells that it fits; the others are tokenized.
+    """
+    enough = _characters_that_fit(tokenizer, max_tokens, limit)
+
+    def surely_fits(prompt: str) -> bool:
+        return len(prompt) <= enough and prompt.isascii() and not holds_control_text(tokenizer, prompt)
+
+    asked = [prompt for prompt in prompts if not surely_fits(prompt)]
+    long = {
+        prompt: length > limit
+        for prompt, length in zip(asked, prompt_lengths(tokenizer, asked, max_tokens), strict=True)
+    }
+    return [long.get(prompt, False) for prompt in prompts]
+
+
+# Tokens that the template's text beside a prompt may have more than beside another one, where they touch.
+_TOUCHING = 32
+
+
+def _characters_that_fit(tokenizer: Any, max_tokens: int, limit: int) -> int:
+    """ASCII characters of a prompt whose requests fit for certain."""
+    mark = "prompt"
+    texts = [
+        render(tokenizer, messages, add_generation_prompt=True)
+        for messages in ([{"role": "user", "content": mark}], judge_messages(mark, ""))
+    ]
+    without = [
+        render(tokenizer, messages, add_generation_prompt=True)
+        for messages in ([{"role": "user", "content": ""}], judge_messages("", ""))
+    ]
+    times = max(a.count(mark) - b.count(mark) for a, b in zip(texts, without, strict=True))
+    if times < 1:  # the template changes what it is given
+        return -1
+    (fixed,) = prompt_lengths(tokenizer, [""], max_tokens)
+    return (limit - fixed - _TOUCHING) // times
