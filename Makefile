@@ -28,21 +28,22 @@ experiment: ## the study of docs/results.md: hours, can be stopped and resumed (
 
 test: ## set up .venv with the test tools, then the test suite
 	@bash envs/setup.sh test
-	@echo "test: without the tests against real servers; those are 'make test-services' and 'make test-slurm'"
+	@echo "test: without the tests against real servers; those are 'make test-services'"
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: ## the tests without models, under two minutes (ENV=light: in an environment without torch)
 	@bash envs/setup.sh test
 	$(VENV)/bin/python -m pytest -m "not slow" -n 2 $(ARGS)
 
-test-services: ## tests against real servers and tools (vLLM's server, Label Studio, lm-eval, S3), which this installs
+test-services: ## tests against real servers and tools (Slurm, vLLM's server, Label Studio, lm-eval, S3), which this installs
 	@bash envs/setup.sh test
 	@bash envs/label_studio.sh
 	@bash envs/lm_eval.sh
 	@bash envs/s3.sh
-	$(VENV)/bin/python -m pytest -m services $(ARGS)
+	@bash envs/slurm.sh
+	$(VENV)/bin/python -m pytest -m "services or slurm" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-slurm: ## tests on a real Slurm on the loopback, which this installs if it may; many minutes, no part of CI yet
+test-slurm: ## of these the tests on a real Slurm on the loopback alone
 	@bash envs/setup.sh test
 	@bash envs/slurm.sh
 	$(VENV)/bin/python -m pytest -m slurm tests/test_slurm.py $(ARGS)

@@ -440,6 +440,7 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint", nargs="?", help="not used: what `make bench` hands to all benchmarks")
     parser.add_argument("--ways", nargs="+", default=["alma", "loop", "distilabel"])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--model", help="base_model.source; default: the tests' tiny model")

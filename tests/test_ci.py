@@ -76,6 +76,7 @@ def test_the_tests_against_servers_are_named_where_they_are_left_out():
         ("test-services", "envs/label_studio.sh"),
         ("test-services", "lm_eval.sh"),
         ("test-services", "s3.sh"),
+        ("test-services", "envs/slurm.sh"),
     )
     for target, words in made:
         printed = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
