@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from alma.clustering import read_projection, to_directions, trained
+from alma.clustering import Projection, read_projection, to_directions, trained, write_projection
 from alma.errors import InputError
 from alma.files import atomic_path
-from alma.tables import SCHEMAS, count_rows, iter_columns, write_columns
+from alma.tables import count_rows, iter_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,16 +187,7 @@ def clustered(
 
 def write_cells(path: str | Path, cells: Cells) -> None:
     """Write the mean, then the centroids, as a `projection` table."""
-    import numpy as np
-    import pyarrow as pa
-
-    rows = np.concatenate([cells.mean[None], cells.centroids])
-    columns = [
-        pa.array(["mean"] + ["centroid"] * len(cells.centroids), type=pa.string()),
-        pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]),
-    ]
-    names = SCHEMAS["projection"].names
-    write_columns(path, "projection", pa.Table.from_arrays(columns, names=names))
+    write_projection(path, Projection(cells.mean, cells.centroids), "centroid")
 
 
 def read_cells(path: str | Path) -> Cells:

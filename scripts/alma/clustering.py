@@ -40,14 +40,14 @@ def fit_axes(vectors: "np.ndarray", dimensions: int) -> Projection:
     return Projection(mean.astype(np.float32), (axes * signs[:, None]).astype(np.float32))
 
 
-def write_projection(path: str | Path, projection: Projection) -> None:
-    """Write a `projection` table: the mean, then the axes."""
+def write_projection(path: str | Path, projection: Projection, row: str = "axis") -> None:
+    """Write a `projection` table: the mean, then the axes, or what else its rows are."""
     import numpy as np
     import pyarrow as pa
 
     rows = np.concatenate([projection.mean[None], projection.axes]).astype(np.float32)
     columns = [
-        pa.array(["mean"] + ["axis"] * len(projection.axes), type=pa.string()),
+        pa.array(["mean"] + [row] * len(projection.axes), type=pa.string()),
         pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]),
     ]
     names = SCHEMAS["projection"].names
