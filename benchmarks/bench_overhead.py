@@ -1,11 +1,11 @@
 """Where the time of a finished run's jobs went: into engine and trainer, or around them.
 
 Run: make bench   (or: .venv/bin/python benchmarks/bench_overhead.py [RUN])
-Needs a finished run; the default is `default`, what `make run` makes. Two sources: Snakemake's benchmark file
-of each job (wall seconds), and the line of its log that says how long the engine or the trainer took. The rest
-of a job is imports, the engine's start, checks, tables, and the end of the process. What Snakemake itself takes
-beside the jobs is not in it; `time make run` tells. Wall time counts as core time only on a machine with nothing
-else to do, and with jobs of one thread.
+Needs a finished run; the default is `default`, what `make run` makes. Two sources: Snakemake's benchmark
+file of each job (wall seconds), and the line of its log that says how long the engine or the trainer took.
+The rest of a job is imports, the engine's start, checks, tables, and the end of the process. What Snakemake
+itself takes beside the jobs is not in it; `time make run` tells. Wall time counts as core time only on a
+machine with nothing else to do, and with jobs of one thread.
 """
 
 import csv
