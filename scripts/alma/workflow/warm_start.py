@@ -43,7 +43,8 @@ def begin(workflow: Any) -> None:
     Args:
         workflow: Snakemake's, with its plan; none of its jobs uses a GPU.
     """
-    if os.environ.get(VARIABLE) == "0" or workflow.non_local_exec or workflow.remote_exec:
+    elsewhere = workflow.non_local_exec or workflow.remote_exec
+    if os.environ.get(VARIABLE) == "0" or elsewhere or workflow.deployment_settings.deployment_method:
         return
     jobs = [job for job in workflow.dag.needrun_jobs() if "gpu" in job.rule.resources]
     counts = Counter(job.threads for job in jobs)
