@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -89,6 +90,27 @@ def test_a_killed_run_leaves_nothing(run):
     process.wait()
     server = began(run)[0][1]
     wait_for_the_end_of(server)
+
+
+def test_ctrl_c_ends_the_jobs_too(run):
+    """A terminal sends the signal to Snakemake, to the process that jobs are forked from, and to the jobs."""
+    with (run.folder / "printed.txt").open("w") as handle:
+        process = subprocess.Popen(
+            run.command(*TARGETS),
+            cwd=run.folder,
+            env=run.environment(ALMA_WARM_START="1"),
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    while not (run.folder / "began.txt").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
+    wait_for_the_end_of(began(run)[0][1])
+    assert "Traceback" not in (run.folder / "printed.txt").read_text()
 
 
 def test_all_that_it_imports_is_there():

@@ -219,6 +219,8 @@ def _play(
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:  # of a terminal: Snakemake says what there is to say
+        return 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()
         return 1
