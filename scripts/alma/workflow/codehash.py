@@ -21,7 +21,7 @@ RUNTIME = {
     "alma.label_summary": "tells what was read of the labels, and counts what was not; no table holds it",
     "alma.progress": "the progress line in a log",
     "alma.trace.provenance": "writes and checks records of what was made",
-    "alma.library_variables": "how libraries run in a process, not what they compute; threads are in the spec",
+    "alma.library_variables": "how libraries run, not what they compute; threads are in the spec",
     "alma.workflow.codehash": "names code and does not run it; what it finds is in the hash",
     "alma.workflow.job": "log, threads, checks and records around a script's main",
     "alma.workflow.leases": "which GPUs a job uses, not what it computes there",
