@@ -92,7 +92,7 @@ def main(model: str) -> None:
     """Time all ways in turn and print the figures."""
     from alma.workflow.job import limit_threads
 
-    limit_threads(2)
+    limit_threads(1)  # as the demonstration's jobs; several threads wait for the slowest on a busy machine
     from alma.engine import open_engine
 
     engine = open_engine(model, ENGINE)
@@ -111,6 +111,7 @@ def main(model: str) -> None:
                     sys.exit(f"{name}: other texts than LLM.generate gave the first time")
                 wall.setdefault(name, []).append(tokens / (time.perf_counter() - start[0]))
                 cpu.setdefault(name, []).append(tokens / (time.process_time() - start[1]))
+                print(f"{name}: {wall[name][-1]:.1f} {UNITS[0]}", flush=True)
     print(f"{model}: {len(requests)} responses, {tokens} tokens, medians of {REPEATS}")
     for name in runs:
         rates = [(median(values[name]), median(values["direct"])) for values in (wall, cpu)]
