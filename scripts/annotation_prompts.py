@@ -75,13 +75,14 @@ def main(
         InputError: there is none that fits.
     """
     from alma.errors import InputError
-    from alma.lengths import prompt_lengths
+    from alma.lengths import too_long
     from alma.tables import write_table
     from alma.tokenizer import load_tokenizer
 
     found = prompts_of(prompts_from, files, seed, skip)
-    lengths = prompt_lengths(load_tokenizer(Path(tokenizer).parent), list(found.values()), max_tokens)
-    fitting = [i for i, length in zip(found, lengths, strict=True) if length <= max_model_len]
+    loaded = load_tokenizer(Path(tokenizer).parent)
+    long = too_long(loaded, list(found.values()), max_tokens, max_model_len)
+    fitting = [i for i, over in zip(found, long, strict=True) if not over]
     print(
         f"{len(found)} prompts, {len(fitting)} of them fit the engine; {min(pool, len(fitting))} are answered"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from alma.chat_template import holds_control_text, prompt_ids, render
 from alma.judging import PREFILL, judge_messages, rating_tokens
+from alma.tables import user
 
 Row = dict[str, Any]
 Messages = list[dict[str, str]]
@@ -53,7 +54,7 @@ def prompt_lengths(tokenizer: Any, prompts: list[str], max_tokens: int) -> list[
     judge = JudgeLengths(tokenizer)
     return [
         max(
-            sampling_length(tokenizer, [{"role": "user", "content": prompt}], max_tokens),
+            sampling_length(tokenizer, user(prompt), max_tokens),
             judge.of_any_response(prompt, max_tokens),
         )
         for prompt in prompts
@@ -87,16 +88,14 @@ _TOUCHING = 32
 def _characters_that_fit(tokenizer: Any, max_tokens: int, limit: int) -> int:
     """ASCII characters of a prompt whose requests fit for certain."""
     mark = "prompt"
-    texts = [
-        render(tokenizer, messages, add_generation_prompt=True)
-        for messages in ([{"role": "user", "content": mark}], judge_messages(mark, ""))
-    ]
-    without = [
-        render(tokenizer, messages, add_generation_prompt=True)
-        for messages in ([{"role": "user", "content": ""}], judge_messages("", ""))
-    ]
-    times = max(a.count(mark) - b.count(mark) for a, b in zip(texts, without, strict=True))
-    if times < 1:  # the template changes what it is given
+
+    def marks(prompt: str) -> list[int]:
+        """How often the mark stands in each request for a prompt."""
+        layouts: list[Messages] = [user(prompt), judge_messages(prompt, "")]
+        return [render(tokenizer, one, add_generation_prompt=True).count(mark) for one in layouts]
+
+    times = [with_it - without for with_it, without in zip(marks(mark), marks(""), strict=True)]
+    if min(times) < 1:  # the template changes what it is given
         return -1
     (fixed,) = prompt_lengths(tokenizer, [""], max_tokens)
-    return (limit - fixed - _TOUCHING) // times
+    return (limit - fixed - _TOUCHING) // max(times)
