@@ -11,7 +11,7 @@ from alma.workflow import forks, warm_start
 
 pytestmark = pytest.mark.slow
 
-# Every job of the copy says what it found when it began; the last one of a kind may end the server.
+# Every job of the copy says what it found when it began; the first one may kill what it was forked from.
 SAY = """
 
 import os as _os
@@ -29,7 +29,7 @@ def open_engine(*arguments, **named):
     return _open_engine(*arguments, **named)
 """
 
-TARGETS = (  # five jobs with an engine
+TARGETS = (  # at least a job with an engine for each
     "results/small/judge/heldout/base.parquet",
     "results/small/prompts/raw/0.parquet",
     *(f"results/small/evaluation/responses/{name}/everyday.parquet" for name in ("base", "sft-0", "round-2")),

@@ -70,6 +70,8 @@ class Server:
     def close(self) -> None:
         """End it, and what was forked from it."""
         assert self.process.stdin
+        if not self.ready():  # it has no forks yet, and would see the end of its input only when it is
+            self.process.kill()
         self.process.stdin.close()
         self.process.wait()
 

@@ -9,9 +9,10 @@ itself. ALMA_WARM_START=0 in the environment turns it off. Snakemake has no hook
 is wrapped; where this Snakemake has none that fits, it is left as it is.
 """
 
+import atexit
+import importlib
 import os
 import subprocess
-import sys
 import threading
 from collections import Counter
 from typing import Any
@@ -55,7 +56,8 @@ def begin(workflow: Any) -> None:
     for threads in wanted:
         variables = for_every_job(threads) | for_the_engine(gpu=False)
         try:
-            _servers[threads] = Server(MODULES, os.environ | variables)
+            server = _servers[threads] = Server(MODULES, os.environ | variables)
+            atexit.register(server.close)  # and waited for, so that the run's own CPU time holds its jobs'
         except OSError as error:
             print(f"alma: jobs start without a process that has their libraries ({error})")
 
@@ -63,11 +65,10 @@ def begin(workflow: Any) -> None:
 def _install() -> bool:
     """Wrap Snakemake's `script:`, once per process; False where there is none that fits."""
     try:
-        from snakemake import shell as _  # noqa: F401  (the package has a class of that name too)
+        place: Any = importlib.import_module("snakemake.shell")  # the package has a class of that name too
         from snakemake.script import PythonScript
     except ImportError:
         return False
-    place: Any = sys.modules["snakemake.shell"]
     if getattr(PythonScript, "alma_warm_start", False):
         return True
     if getattr(place, "sp", None) is not subprocess or not hasattr(PythonScript, "execute_script"):
