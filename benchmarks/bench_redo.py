@@ -108,18 +108,11 @@ def ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 def run(command: list[str], log: Path, kill_at: float | None = None) -> Done:
     """Run a command in a group of its own; `kill_at`: CPU seconds after which all of it is killed."""
+    from alma.library_variables import for_every_job, for_the_engine
+
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "SNAKEMAKE_"))}
-    environment |= {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_LOGGING_LEVEL": "WARNING",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    environment |= for_every_job(1) | for_the_engine(gpu=False)
+    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with log.open("w") as handle:
         process = subprocess.Popen(
